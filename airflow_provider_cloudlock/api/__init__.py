@@ -1,0 +1,1 @@
+"""Speaks to Cloudlock. Knows nothing of Airflow, Arrow or files."""

@@ -1,0 +1,69 @@
+"""The API's base URL, from what a connection gives as host."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+
+_API = "/api/v2"
+_PLAIN = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
+
+
+def base_url(host: str | None, port: int | None = None) -> str:
+    """Normalise the API server's address.
+
+    :param host: ``https://tenant.example.com``, with or without ``/api/v2``; without a scheme it is https.
+    :param port: port, when the host does not hold one.
+    :return: the base URL, ending in ``/api/v2``.
+    :raises CloudlockConfigError: when it is missing, not a plain http(s) address, or http to another machine.
+    """
+    text = (host or "").strip()
+    if not text:
+        raise CloudlockConfigError(
+            "The connection has no host. Put the API server's address there, such as https://tenant.example.com; "
+            "Cloudlock support names yours."
+        )
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        name, own_port = url.hostname or "", url.port
+    except ValueError:
+        raise _refused("it is no address, or its port is none") from None
+    path = url.path.rstrip("/")
+    faults = {
+        "it holds spaces, backslashes or control characters": not _PLAIN.fullmatch(text),
+        f"{url.scheme}:// is not http(s)": url.scheme not in ("http", "https"),
+        "it names no host": not name,
+        "it holds a user or a password: the token goes into the password field": "@" in url.netloc,
+        "it holds a query or a fragment": "?" in text or "#" in text,
+        "its path is not plain": "%" in path or not {"", ".", ".."}.isdisjoint(path.split("/")[1:]),
+        "http would send the token in clear: use https (http is for loopback addresses only)": (
+            url.scheme == "http" and not _is_loopback(name)
+        ),
+    }
+    fault = next((why for why, found in faults.items() if found), None)
+    if fault is not None:
+        raise _refused(fault)
+    location = f"[{name}]" if ":" in name else name
+    if own_port or port:
+        location += f":{own_port or port}"
+    return f"{url.scheme}://{location}{path if path.endswith(_API) else path + _API}"
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _refused(why: str) -> CloudlockConfigError:
+    # The address is not repeated: somebody may have pasted the token into it.
+    return CloudlockConfigError(
+        f"The connection's host is not usable: {why}. Give the API server's address, such as "
+        "https://tenant.example.com, with or without /api/v2."
+    )

@@ -1,0 +1,266 @@
+"""One checked GET: authentication, TLS, time limits, retries, a ceiling on the size."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+import requests
+import tenacity
+import urllib3
+from requests.utils import should_bypass_proxies
+
+from airflow_provider_cloudlock import __version__
+from airflow_provider_cloudlock.api import failures
+from airflow_provider_cloudlock.api.deadline import DeadlineAdapter, deadline
+from airflow_provider_cloudlock.exceptions import (
+    CloudlockConfigError,
+    CloudlockError,
+    CloudlockResponseError,
+    CloudlockUnavailableError,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds that one request may take as a whole, when the connection does not say.
+DEFAULT_TIMEOUT = 300.0
+_CONNECT_TIMEOUT = 10.0
+_READ_TIMEOUT = 120.0
+
+#: The longest ``Retry-After`` that is waited for inside a task, in seconds: beyond it the worker slot is worth more.
+_LONGEST_WAIT = 60.0
+_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5)
+
+#: The most decoded bytes of one answer; 100,000 records of three times the usual size are 300 MB.
+_MAX_BYTES = 1 << 30
+#: An answer that unpacks to more than this many times its size is no list of records. Small ones may.
+_MAX_RATIO = 200
+_RATIO_COUNTS_FROM = 32 << 20
+_CHUNK = 1 << 20
+_EXCERPT_BYTES = 1 << 16
+
+_ENCODINGS = ("", "identity", "gzip", "deflate")
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sets the one header that carries the token; being an auth object, it also keeps ``.netrc`` out."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class CloudlockClient:
+    """Asks Cloudlock one question at a time, and gives an answer only when it is whole and makes sense.
+
+    :param base_url: as :func:`~airflow_provider_cloudlock.api.address.base_url` gives it.
+    :param token: access token; white space around it is dropped.
+    :param timeout: seconds that one request may take as a whole.
+    :param requests_per_second: the most requests sent in a second, None for no limit.
+    :param ca_bundle: path of a PEM file with the authorities to trust instead of the usual ones.
+    :param proxy: URL of the proxy for every request; hosts that ``NO_PROXY`` names go without. None for the
+        environment's ``HTTPS_PROXY``.
+    :raises CloudlockConfigError: when one of these cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        requests_per_second: float | None = None,
+        ca_bundle: str | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        if ca_bundle is not None and not os.path.isfile(ca_bundle):
+            raise CloudlockConfigError(
+                f"The connection's ca_bundle {ca_bundle!r} is not a file on this worker. Give the path of a PEM file."
+            )
+        self._base_url = base_url
+        self._token = _usable_token(token)
+        self._timeout = timeout
+        self._interval = 1 / requests_per_second if requests_per_second else 0.0
+        self._verify: str | bool = ca_bundle or True
+        self._proxies = {}
+        if proxy is not None and not should_bypass_proxies(base_url, no_proxy=None):
+            self._proxies = {"http": proxy, "https": proxy}
+        self._pace = threading.Lock()
+        self._next_start = 0.0
+        self._session = requests.Session()
+        self._session.auth = _Bearer(self._token)
+        self._session.headers.update(
+            {
+                "User-Agent": f"airflow-provider-cloudlock/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+            }
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, DeadlineAdapter())
+        #: How often one request is tried.
+        self.attempts = 5
+        #: Requests sent, those among them that repeated a failed one, and the server's clock at the last answer.
+        self.requests = 0
+        self.retries = 0
+        self.server_date: datetime | None = None
+
+    def get(self, path: str, parameters: Mapping[str, str], parse: Callable[[bytes], T]) -> T:
+        """Ask, and parse the answer; a failure that may pass is met with growing, jittered waits.
+
+        :param path: below the base URL.
+        :param parameters: of the query.
+        :param parse: makes something of the body; what it raises counts as a failure of the request.
+        :raises CloudlockError: of the kind that tells what to do.
+        """
+        where = f"GET {self._base_url}/{path}"
+        if "offset" in parameters:
+            where += f" (offset {parameters['offset']}, limit {parameters['limit']})"
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, CloudlockError) and error.retryable),
+            stop=_stop_after(self.attempts),
+            wait=_wait,
+            before_sleep=self._note_retry,
+            reraise=True,
+        )
+        answer: T = retrying(self._attempt, where, path, parameters, parse)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that were kept alive."""
+        self._session.close()
+
+    def _attempt(self, where: str, path: str, parameters: Mapping[str, str], parse: Callable[[bytes], T]) -> T:
+        self._wait_for_turn()
+        self.requests += 1
+        with deadline(self._timeout) as limit:
+            try:
+                with self._session.get(
+                    f"{self._base_url}/{path}",
+                    params=parameters,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout)),
+                    verify=self._verify,
+                    proxies=dict(self._proxies),
+                ) as response:
+                    self.server_date = failures.http_date(response.headers.get("Date")) or self.server_date
+                    if response.status_code != 200:
+                        said = self._clean(_message(_read(response, where, _EXCERPT_BYTES)))
+                        raise failures.from_status(response.status_code, response.headers, said, where)
+                    body = _read(response, where)
+                    content_type = response.headers.get("Content-Type", "none")
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                if limit.expired:
+                    raise CloudlockUnavailableError(
+                        f"{where}: no whole answer within {self._timeout:g} s. Try again later, ask for smaller "
+                        "pages, or raise the connection's timeout."
+                    ) from error
+                raise failures.from_exception(error, where) from error
+        try:
+            return parse(body)
+        except CloudlockResponseError as error:
+            begins = self._clean(body[:_EXCERPT_BYTES].decode("utf-8", "replace"))
+            raise CloudlockResponseError(
+                f"{where} was answered with status 200, but: {error} The answer has {len(body)} bytes of type "
+                f"{self._clean(content_type)} and begins: {begins or 'with nothing'}"
+            ) from error
+
+    def _clean(self, text: str) -> str:
+        return failures.clean(text, self._token)
+
+    def _wait_for_turn(self) -> None:
+        """Keep the starts of requests apart, over all threads that use this client."""
+        if not self._interval:
+            return
+        with self._pace:
+            now = time.monotonic()
+            turn = max(now, self._next_start)
+            self._next_start = turn + self._interval
+        time.sleep(turn - now)
+
+    def _note_retry(self, state: tenacity.RetryCallState) -> None:
+        self.retries += 1
+        error = state.outcome.exception() if state.outcome else None
+        log.warning(
+            "%s Try %d of %d follows in %.1f s.", error, state.attempt_number + 1, self.attempts, state.upcoming_sleep
+        )
+
+
+def _usable_token(token: str) -> str:
+    token = token.strip()
+    if not token:
+        raise CloudlockConfigError(
+            "The connection has no access token. Generate one in Cloudlock (Settings > Authentication & API) and put "
+            "it into the password."
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise CloudlockConfigError(
+            "The access token in the connection's password holds spaces or characters that no token has. Put the "
+            "token alone there, without 'Bearer' and without line breaks."
+        )
+    return token
+
+
+def _read(response: requests.Response, where: str, at_most: int | None = None) -> bytes:
+    """Read a body to its end, unpacked; or, with ``at_most``, no more than its beginning.
+
+    :raises CloudlockResponseError: when it is packed in an unknown way, or unreasonably large.
+    """
+    raw = response.raw
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        if at_most is not None:
+            return b""
+        raise CloudlockResponseError(f"{where}: the answer is packed as {encoding[:40]!r}, which was not asked for.")
+    body = io.BytesIO()
+    size = 0
+    while chunk := raw.read1(_CHUNK, decode_content=True):
+        size += body.write(chunk)
+        if at_most is not None and size >= at_most:
+            return body.getvalue()[:at_most]
+        if size > _MAX_BYTES or (size > _RATIO_COUNTS_FROM and size > _MAX_RATIO * raw.tell()):
+            raise CloudlockResponseError(
+                f"{where}: the answer unpacks to more than {size >> 20} MiB out of {raw.tell() >> 10} KiB sent, beyond "
+                "what is reasonable. Ask for smaller pages if it is genuine."
+            )
+    return body.getvalue()
+
+
+def _message(body: bytes) -> str:
+    """The server's own words in the body of an error: the text under ``message``, else the body's beginning."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        said = None
+    message = said.get("message") if isinstance(said, dict) else None
+    return message if isinstance(message, str) else body.decode("utf-8", "replace")
+
+
+def _stop_after(attempts: int) -> Callable[[tenacity.RetryCallState], bool]:
+    def stop(state: tenacity.RetryCallState) -> bool:
+        return state.attempt_number >= attempts or (_asked_wait(state) or 0) > _LONGEST_WAIT
+
+    return stop
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    asked = _asked_wait(state)
+    return _BACKOFF(state) if asked is None else asked
+
+
+def _asked_wait(state: tenacity.RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after if isinstance(error, CloudlockUnavailableError) else None

@@ -1,0 +1,149 @@
+"""What went wrong in one HTTP call, said in words that help."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import requests
+import urllib3
+
+from airflow_provider_cloudlock.exceptions import (
+    CloudlockAuthError,
+    CloudlockConfigError,
+    CloudlockError,
+    CloudlockRequestError,
+    CloudlockResponseError,
+    CloudlockUnavailableError,
+)
+
+#: Statuses that ask to try again: request timeout, too early, too many requests.
+_PATIENCE = frozenset({408, 425, 429})
+
+#: How Cisco's own clients are told that they are too old (seen in the Cloudlock apps for Splunk).
+_CLIENT_REFUSED = 888
+
+
+def clean(text: str, token: str, length: int = 200) -> str:
+    """Make a piece of a server's answer fit for a message: one line, no token, cut to ``length`` characters."""
+    text = text.replace(token, "***")
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return text if len(text) <= length else text[:length] + "..."
+
+
+def http_date(value: str | None) -> datetime | None:
+    """Read an HTTP date.
+
+    :return: the instant in UTC, None when there is none that can be read.
+    """
+    if value is None:
+        return None
+    try:
+        parsed = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After``: seconds, or a date, which is compared with the server's own ``Date``.
+
+    :return: seconds to wait, None when there is none that can be read.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,15}(\.\d+)?", value, re.ASCII):
+        return float(value)
+    until = http_date(value)
+    if until is None:
+        return None
+    now = http_date(headers.get("Date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def from_status(status: int, headers: Mapping[str, str], said: str, where: str) -> CloudlockError:
+    """Turn an answer that is not 200 into an error.
+
+    :param status: the HTTP status.
+    :param headers: the answer's headers.
+    :param said: the server's words, cleaned.
+    :param where: the request.
+    """
+    says = f" and says: {said}" if said else ""
+    answered = f"{where} was answered with status {status}{says}."
+    if status in _PATIENCE or 500 <= status < 600:
+        delay = retry_after(headers)
+        asks = f" It asks to wait {delay:.0f} s." if delay is not None else ""
+        return CloudlockUnavailableError(f"{answered}{asks} Try again later.", delay)
+    if status == 401:
+        return CloudlockAuthError(
+            f"{answered} Cloudlock refuses the access token: it is wrong, or was recycled. Generate one in Cloudlock "
+            "(Settings > Authentication & API) and put it into the connection's password."
+        )
+    if status == 403:
+        return CloudlockAuthError(
+            f"{answered} Cloudlock knows the token but refuses the call: check that this worker's public address is on "
+            "the allow-list (Settings > Authentication & API) and that the licence covers this resource."
+        )
+    if status == _CLIENT_REFUSED:
+        return CloudlockAuthError(
+            f"{answered} Cloudlock uses this status for clients that it no longer serves: look for a newer version "
+            "of airflow-provider-cloudlock, then ask Cloudlock support."
+        )
+    if 300 <= status < 400:
+        target = clean(headers.get("Location", "nowhere"), "\0")
+        return CloudlockConfigError(
+            f"{answered} It redirects to {target}; redirects are never followed, so that the token goes to no other "
+            "host. Correct the connection's host."
+        )
+    if status == 404:
+        return CloudlockRequestError(
+            f"{answered} Check the connection's host; a resource that the licence does not cover may look like this "
+            "too.",
+            status,
+        )
+    if 400 <= status < 500:
+        return CloudlockRequestError(f"{answered} The request will not be accepted as it is.", status)
+    return CloudlockResponseError(f"{answered} Only 200 carries records.")
+
+
+def from_exception(error: Exception, where: str) -> CloudlockError:
+    """Turn a failure of the transport into an error.
+
+    :param error: what requests or urllib3 raised.
+    :param where: the request.
+    """
+    causes = list(_causes(error))
+    certificate = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if certificate is not None:
+        return CloudlockConfigError(
+            f"{where}: the server's certificate is not accepted: {certificate.verify_message}. Check the connection's "
+            "host; where your network inspects TLS, name its authority in the connection's ca_bundle."
+        )
+    if isinstance(error, requests.exceptions.InvalidProxyURL | requests.exceptions.InvalidSchema):
+        return CloudlockConfigError(f"{where}: the proxy's address is not usable. Correct the connection's proxy.")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return CloudlockUnavailableError(f"{where}: the proxy refuses or cannot be reached. Check its address.")
+    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+        return CloudlockUnavailableError(f"{where}: the host's name cannot be resolved. Check the connection's host.")
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return CloudlockUnavailableError(f"{where}: no connection within the time limit. Check host and firewall.")
+    if any(isinstance(cause, urllib3.exceptions.ReadTimeoutError | TimeoutError) for cause in causes):
+        return CloudlockUnavailableError(f"{where}: the server stopped answering within the time limit.")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return CloudlockUnavailableError(f"{where}: the connection was refused. Check the connection's host.")
+    return CloudlockUnavailableError(f"{where}: the answer broke off ({type(causes[-1]).__name__}).")
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The error and what lies beneath it, outermost first; urllib3 keeps its causes in several places."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        inner = getattr(error, "reason", None) or error.__cause__ or error.__context__
+        if not isinstance(inner, BaseException):
+            inner = next((a for a in error.args if isinstance(a, BaseException)), None) or error.__context__
+        error = inner
+    return found

@@ -1,0 +1,96 @@
+"""Instants of time as Cloudlock writes them and as users write them. All instants are UTC, to the microsecond."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+
+_RECORD_TIME = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)"
+    r"(?:[T ](?P<time>\d\d(?::\d\d(?::\d\d)?)?)(?:(?<=:\d\d:\d\d)\.(?P<fraction>\d+))?"
+    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?"
+)
+
+
+def parse_record_time(value: object) -> tuple[datetime, bool] | None:
+    """Read a time of a record: ISO 8601 with ``Z``, an offset, or no zone, which means UTC.
+
+    :param value: the JSON value.
+    :return: the instant and whether it is exact (it is not when there were digits finer than a microsecond), or
+        None for what is not such a time.
+    """
+    match = _RECORD_TIME.fullmatch(value) if isinstance(value, str) and value.isascii() else None
+    if match is None:
+        return None
+    fraction = match["fraction"] or ""
+    text = f"{match['date']}T{match['time'] or '00'}" + (f".{fraction[:6]:0<6}" if fraction else "")
+    try:
+        instant = datetime.fromisoformat(text + (match["zone"] or "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):  # 30 February, 25 o'clock, the edge of the calendar
+        return None
+    return instant, not fraction[6:].strip("0")
+
+
+def parse_bound(name: str, value: object) -> datetime:
+    """Read a bound of a window: a date, an ISO 8601 time, a ``datetime`` or a ``date``. Without a zone it is UTC.
+
+    :param name: the parameter's name, for the error.
+    :param value: what the user gave.
+    :raises CloudlockConfigError: when it is none of these.
+    """
+    parsed: datetime | None = None
+    if isinstance(value, datetime):
+        parsed = datetime.fromisoformat(value.isoformat())  # a plain datetime, whatever subclass came in
+    elif isinstance(value, date):
+        parsed = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    elif isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value.strip())
+        except ValueError:
+            parsed = None
+    if parsed is None:
+        raise CloudlockConfigError(
+            f"{name}={value!r} is not a point in time. Give an ISO 8601 date or time such as 2026-01-02 or "
+            "2026-01-02T06:00:00+00:00; without a zone it is UTC."
+        )
+    try:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise CloudlockConfigError(f"{name}={value!r} lies outside the years 1 to 9999.") from None
+
+
+def check_window(start: datetime | None, end: datetime | None) -> None:
+    """Refuse a window that is empty, inverted or not over yet.
+
+    :param start: first instant of the window, None when it is open.
+    :param end: first instant after the window, None when it is open.
+    :raises CloudlockConfigError: with what to do.
+    """
+    if start is not None and end is not None and start >= end:
+        what = "is empty" if start == end else "ends before it starts"
+        raise CloudlockConfigError(
+            f"The window [{start.isoformat()}, {end.isoformat()}) {what}. A schedule of '@daily' or a bare cron "
+            "string gives empty data intervals in Airflow 3: use CronDataIntervalTimetable, or give created_after "
+            "and created_before."
+        )
+    now = datetime.now(UTC)
+    if end is not None and end > now:
+        raise CloudlockConfigError(
+            f"The window ends at {end.isoformat()}, which is still to come (now {now.isoformat(timespec='seconds')}). "
+            "Records may yet be added to it: ask again when it is over, or choose an earlier created_before."
+        )
+
+
+def days_of(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """Cut ``[start, end)`` at every UTC midnight.
+
+    :return: the parts, in order; each lies inside one UTC day.
+    """
+    parts = []
+    while start < end:
+        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        parts.append((start, min(midnight, end)))
+        start = midnight
+    return parts

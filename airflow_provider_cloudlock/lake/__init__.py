@@ -1,0 +1,1 @@
+"""Writes what was read. Knows nothing of HTTP or Airflow."""

@@ -1,0 +1,157 @@
+"""Files of one resource in an object store or on a local disk: whole or not there, never in between."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+from airflow_provider_cloudlock.lake.slices import Slice
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+#: One PUT is atomic and leaves nothing open when it fails; several parts would. 5 GiB is the most that S3 takes.
+_ONE_PUT = 5 << 30
+
+
+class Store:
+    """The folder of one resource.
+
+    :param fs: the filesystem, signed in.
+    :param root: the folder as the filesystem spells it.
+    :param uri: the folder as the user spells it, for messages, receipts and readers.
+    """
+
+    def __init__(self, fs: AbstractFileSystem, root: str, uri: str) -> None:
+        self._fs = fs
+        self._root = root.rstrip("/")
+        self._uri = uri.rstrip("/")
+        self._local = isinstance(fs, LocalFileSystem)
+
+    def uri(self, relative: str) -> str:
+        """Spell a file as the user would."""
+        return f"{self._uri}/{relative}"
+
+    def check(self) -> None:
+        """Look whether the bucket is there, before anything is asked of the API.
+
+        :raises CloudlockConfigError: when it is not.
+        """
+        bucket = self._root.split("/", 1)[0]
+        try:
+            seen = self._local or not bucket or self._fs.exists(bucket)
+        except PermissionError:
+            seen = False
+        if not seen:
+            raise CloudlockConfigError(
+                f"The destination {self._uri} lies in a bucket that does not exist or may not be seen. Create it, or "
+                "correct the destination or its connection."
+            )
+
+    def slices(self, partition: str) -> list[Slice]:
+        """List the slices published in a partition; files that are not ours are left out."""
+        folder = self._path(partition)
+        self._fs.invalidate_cache(folder)
+        try:
+            found = self._fs.ls(folder, detail=False)
+        except FileNotFoundError:
+            return []
+        named = (Slice.named(PurePosixPath(path).name) for path in found)
+        return sorted(each for each in named if each is not None)
+
+    def get(self, relative: str, local: Path) -> bool:
+        """Fetch a file; tell whether it was there."""
+        self._fs.invalidate_cache(self._path(str(PurePosixPath(relative).parent)))
+        try:
+            self._fs.get_file(self._path(relative), str(local))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def put(self, local: Path, relative: str) -> None:
+        """Publish a file in one step, in place of the one of the same name."""
+        if self._local:
+            _replace(local, Path(self._path(relative)))
+        else:
+            options = {"chunksize": _ONE_PUT} if "s3" in self._fs.protocol else {}
+            self._fs.put_file(str(local), self._path(relative), **options)
+
+    def put_text(self, text: str, relative: str) -> None:
+        """Publish a text in one step."""
+        with scratch() as folder:
+            local = folder / "text"
+            local.write_text(text, encoding="utf-8")
+            self.put(local, relative)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(relative))
+
+    def _path(self, relative: str) -> str:
+        return f"{self._root}/{relative}"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A local folder that goes when it is no longer needed."""
+    with tempfile.TemporaryDirectory(prefix="cloudlock-") as folder:
+        yield Path(folder)
+
+
+def sha256(local: Path) -> str:
+    """Digest of a file, in hexadecimal."""
+    with local.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_file(slice_: Slice) -> str:
+    """Where a slice's records lie, below the resource's folder."""
+    return f"{slice_.partition}/{slice_.name}.parquet"
+
+
+def receipt_file(slice_: Slice) -> str:
+    """Where a slice's receipt lies."""
+    return f"_receipts/{slice_.partition}/{slice_.name}.json"
+
+
+def quarantine_file(slice_: Slice) -> str:
+    """Where the records of a slice lie that could not be kept."""
+    return f"_quarantine/{slice_.partition}/{slice_.name}.jsonl"
+
+
+def _replace(local: Path, target: Path) -> None:
+    """Copy a file beside its target and rename it: a rename is atomic only within one file system.
+
+    The copy is locked while it is written, so that copies left by a process that died can be told and removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+    staged = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    try:
+        with staged.open("xb") as file, local.open("rb") as source:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            shutil.copyfileobj(source, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(staged, target)
+    finally:
+        staged.unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""Windows to slices to receipts."""

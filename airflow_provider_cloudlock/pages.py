@@ -1,0 +1,113 @@
+"""What the rooms that fetch and the rooms that write agree on: a page, and what a checked envelope is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, Self, TypeVar
+
+from airflow_provider_cloudlock import strict_json
+from airflow_provider_cloudlock.exceptions import CloudlockResponseError
+from airflow_provider_cloudlock.instants import parse_record_time
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The numbers of an envelope, None where it does not give them."""
+
+    limit: int | None = None
+    offset: int | None = None
+    total: int | None = None
+    results: int | None = None
+
+
+class Page(Protocol):
+    """One answer whose envelope has been checked."""
+
+    @property
+    def echo(self) -> Echo:
+        """The numbers that came with the records."""
+
+    @property
+    def rows(self) -> int:
+        """How many records were received."""
+
+    @property
+    def first(self) -> str | None:
+        """Key of the first record, None when the page is empty."""
+
+    @property
+    def last(self) -> str | None:
+        """Key of the last record, None when the page is empty."""
+
+    @property
+    def ascending(self) -> bool:
+        """Whether the records came oldest first."""
+
+    @property
+    def distinct(self) -> int:
+        """How many different keys there are."""
+
+    def rest(self) -> Self:
+        """Return the page without the record it begins with."""
+
+    def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> Self:
+        """Return the records created in ``[start, end)`` that do not have the one status, compared without case."""
+
+
+P = TypeVar("P", bound=Page)
+
+
+class PageFormat(Protocol[P]):
+    """Makes pages of one kind."""
+
+    def decode(self, body: bytes) -> P:
+        """Read an answer.
+
+        :raises CloudlockResponseError: when it is not a page.
+        """
+
+    def distinct(self, pages: Sequence[P]) -> int:
+        """Count the different keys over several pages."""
+
+
+def open_envelope(document: Any) -> tuple[Echo, list[dict[str, Any]]]:
+    """Check that a JSON document is a page of records.
+
+    :return: its numbers and its records.
+    :raises CloudlockResponseError: when it is anything else.
+    """
+    if not isinstance(document, dict):
+        raise CloudlockResponseError("An object with a list of records was expected.")
+    for key in ("message", "error", "errors"):
+        if document.get(key):
+            raise CloudlockResponseError(f"It carries {key!r}, as a failure does, whatever else it holds.")
+    items = document.get("items")
+    if not isinstance(items, list):
+        raise CloudlockResponseError("It has no list under 'items'.")
+    if not all(isinstance(item, dict) for item in items):
+        raise CloudlockResponseError("The list under 'items' holds something that is not an object.")
+    return Echo(**{name: _number(document, name) for name in ("limit", "offset", "total", "results")}), items
+
+
+def _number(envelope: Mapping[str, Any], name: str) -> int | None:
+    value = envelope.get(name)
+    if value is None or type(value) is int:
+        return value
+    raise CloudlockResponseError(f"Its {name!r} is not a whole number.")
+
+
+def key_of(record: Mapping[str, Any], field: str) -> str:
+    """Tell what identifies a record: its key as text, or all of it where there is no usable key."""
+    value = record.get(field)
+    if type(value) is int or (isinstance(value, str) and value):
+        return str(value)
+    return "\0" + strict_json.dumps(record)
+
+
+def time_of(record: Mapping[str, Any], fields: Sequence[str]) -> datetime | None:
+    """Tell when a record was created: the first of ``fields`` that it has, None when that cannot be read."""
+    value = next((record[field] for field in fields if record.get(field) is not None), None)
+    parsed = parse_record_time(value)
+    return parsed[0] if parsed else None

@@ -1,0 +1,76 @@
+"""What Airflow reads when it discovers providers.
+
+Airflow loads this module while its own configuration is still being set up, so it must import nothing.
+"""
+
+from __future__ import annotations
+
+
+def get_provider_info() -> dict[str, object]:
+    """Return the provider's metadata, as Airflow's ``provider_info.schema.json`` describes it."""
+    return {
+        "package-name": "airflow-provider-cloudlock",
+        "name": "Cisco Cloudlock",
+        "description": "Cisco Cloudlock data by date window into Parquet in object storage.",
+        "integrations": [
+            {
+                "integration-name": "Cisco Cloudlock",
+                "external-doc-url": "https://docs.umbrella.com/cloudlock-documentation/docs/anomalies-endpoint",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [
+            {
+                "integration-name": "Cisco Cloudlock",
+                "python-modules": ["airflow_provider_cloudlock.hooks.cloudlock"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Cisco Cloudlock",
+                "python-modules": ["airflow_provider_cloudlock.operators.cloudlock"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "cloudlock",
+                "hook-class-name": "airflow_provider_cloudlock.hooks.cloudlock.CloudlockHook",
+                "hook-name": "Cisco Cloudlock",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "port", "schema", "extra"],
+                    "relabeling": {"host": "API server", "password": "Access token"},
+                    "placeholders": {
+                        "host": "https://tenant.example.com (from Cloudlock support)",
+                        "password": "Settings > Authentication & API > Generate",
+                    },
+                },
+                "conn-fields": {
+                    "page_size": {
+                        "label": "Page size",
+                        "description": "Records asked for in one request, 1 to 100000. Empty: 10000.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100000},
+                    },
+                    "timeout": {
+                        "label": "Timeout",
+                        "description": "Seconds that one request may take as a whole. Empty: 300.",
+                        "schema": {"type": ["number", "null"], "minimum": 1},
+                    },
+                    "requests_per_second": {
+                        "label": "Requests per second",
+                        "description": "The most requests sent in a second. Empty: no limit of our own.",
+                        "schema": {"type": ["number", "null"], "minimum": 0.001},
+                    },
+                    "ca_bundle": {
+                        "label": "CA bundle",
+                        "description": "Path on the worker of a PEM file with the certificate authorities to trust.",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "proxy": {
+                        "label": "Proxy",
+                        "description": "http://user:password@proxy.example.com:3128. Empty: HTTPS_PROXY of the worker.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                },
+            }
+        ],
+    }
