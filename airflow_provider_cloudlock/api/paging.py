@@ -121,6 +121,8 @@ class Reader(Generic[P]):
         why = ""
         while tries:
             size = self._page_size if tries == _TRIES else self._resource.page_cap
+            if at_most is not None and query.start is None and query.end is None:
+                size = min(size, at_most)  # all that comes counts, so no more need come
             try:
                 walk = self._walk(query, size, at_most)
             except _FormChanged:

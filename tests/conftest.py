@@ -1,0 +1,12 @@
+"""What every test needs: an Airflow home of its own, before Airflow is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="cloudlock-tests-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
+for name in [name for name in os.environ if name.upper().endswith("_PROXY")]:
+    del os.environ[name]
