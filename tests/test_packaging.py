@@ -1,0 +1,114 @@
+"""What Airflow and pip see of the package, and which rooms know which."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+import airflow_provider_cloudlock
+from airflow_provider_cloudlock.hooks.cloudlock import _FIELDS, CloudlockHook
+from airflow_provider_cloudlock.provider_info import get_provider_info
+
+PACKAGE = Path(airflow_provider_cloudlock.__file__).parent
+AIRFLOW = Path(airflow.__file__).parent
+
+
+def test_metadata_satisfies_both_schemas_of_airflow() -> None:
+    info = get_provider_info()
+    jsonschema.validate(info, json.loads((AIRFLOW / "provider_info.schema.json").read_text()))
+    strict = json.loads((AIRFLOW / "provider.yaml.schema.json").read_text())
+    connection_types = strict["properties"]["connection-types"] | {"$defs": strict.get("$defs", {})}
+    jsonschema.validate(info["connection-types"], connection_types | {"definitions": strict.get("definitions", {})})
+
+
+def test_metadata_names_what_exists() -> None:
+    info = get_provider_info()
+    distribution = importlib.metadata.distribution("airflow-provider-cloudlock")
+    assert info["package-name"] == distribution.name
+    (entry_point,) = distribution.entry_points.select(group="apache_airflow_provider")
+    assert entry_point.load() is get_provider_info
+    modules = [module for kind in ("hooks", "operators") for each in info[kind] for module in each["python-modules"]]
+    for module in modules:
+        importlib.import_module(module)
+    (connection,) = info["connection-types"]
+    assert connection["hook-class-name"] == f"{CloudlockHook.__module__}.{CloudlockHook.__qualname__}"
+    assert connection["connection-type"] == CloudlockHook.conn_type
+    assert tuple(connection["conn-fields"]) == _FIELDS
+
+
+def test_airflow_finds_the_provider_and_its_form() -> None:
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    hook = manager.hooks["cloudlock"]
+    assert hook is not None
+    assert hook.hook_class_name.endswith("CloudlockHook")
+    assert {f"extra__cloudlock__{name}" for name in _FIELDS} <= set(manager.connection_form_widgets)
+
+
+def test_typed_and_licensed() -> None:
+    metadata = importlib.metadata.metadata("airflow-provider-cloudlock")
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Version"] == airflow_provider_cloudlock.__version__
+    assert (PACKAGE / "py.typed").is_file()
+    assert {"s3", "gcs", "azure", "duckdb", "postgres"} == set(metadata.get_all("Provides-Extra") or ())
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: absolute imports only"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize(
+    ("room", "strangers"),
+    [
+        (
+            "api",
+            ("airflow.", "airflow_provider_cloudlock.lake", "airflow_provider_cloudlock.hooks", "pyarrow", "fsspec"),
+        ),
+        ("lake", ("airflow.", "airflow_provider_cloudlock.api", "airflow_provider_cloudlock.hooks", "requests")),
+        ("hooks", ("airflow_provider_cloudlock.operators", "airflow_provider_cloudlock.lake", "pyarrow")),
+        ("sandbox", ("airflow_provider_cloudlock.api", "airflow_provider_cloudlock.lake", "requests")),
+    ],
+)
+def test_arrows_between_rooms_run_one_way(room: str, strangers: tuple[str, ...]) -> None:
+    files = [path for path in (PACKAGE / room).glob("*.py") if path.name not in ("demo.py", "demo_runs.py")]
+    assert files
+    for path in files:
+        met = [name for name in _imports(path) if name == "airflow" or f"{name}.".startswith(strangers)]
+        assert not met, f"{path.name} imports {met}"
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "provider_info.py"])
+def test_what_airflow_loads_at_discovery_imports_nothing(name: str) -> None:
+    assert _imports(PACKAGE / name) <= {"__future__"}
+
+
+def test_airflow_names_come_from_its_sdk() -> None:
+    for path in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "dags").glob("*.py")]:
+        for name in _imports(path):
+            if name.split(".")[0] == "airflow":
+                assert name.startswith(("airflow.sdk", "airflow.providers.")), f"{path.name} imports {name}"
+
+
+def test_the_connection_form_is_described_in_the_readme() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text()
+    for name in _FIELDS:
+        assert f"`{name}`" in readme
+
+
+def test_changelog_knows_the_version() -> None:
+    assert f"## {airflow_provider_cloudlock.__version__}" in (PACKAGE.parent / "CHANGELOG.md").read_text()
