@@ -43,19 +43,23 @@ class Store:
         return f"{self._uri}/{relative}"
 
     def check(self) -> None:
-        """Look whether the bucket is there, before anything is asked of the API.
+        """Look whether the bucket is there, or the folder can be written, before anything is asked of the API.
 
         :raises CloudlockConfigError: when it is not.
         """
-        bucket = self._root.split("/", 1)[0]
         try:
-            seen = self._local or not bucket or self._fs.exists(bucket)
-        except PermissionError:
-            seen = False
-        if not seen:
+            if self._local:
+                os.makedirs(self._root, exist_ok=True)
+                usable = os.access(self._root, os.W_OK | os.X_OK)
+            else:
+                bucket = self._root.split("/", 1)[0]
+                usable = not bucket or self._fs.exists(bucket)
+        except OSError:
+            usable = False
+        if not usable:
             raise CloudlockConfigError(
-                f"The destination {self._uri} lies in a bucket that does not exist or may not be seen. Create it, or "
-                "correct the destination or its connection."
+                f"The destination {self._uri} cannot be used: its folder cannot be written, or its bucket does not "
+                "exist or may not be seen. Create it, or correct the destination or its connection."
             )
 
     def slices(self, partition: str) -> list[Slice]:
