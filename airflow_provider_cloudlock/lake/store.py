@@ -52,15 +52,23 @@ class Store:
                 os.makedirs(self._root, exist_ok=True)
                 usable = os.access(self._root, os.W_OK | os.X_OK)
             else:
-                bucket = self._root.split("/", 1)[0]
-                usable = not bucket or self._fs.exists(bucket)
-        except OSError:
+                usable = self._is_reachable()
+        except (PermissionError, FileExistsError, NotADirectoryError):
             usable = False
         if not usable:
             raise CloudlockConfigError(
                 f"The destination {self._uri} cannot be used: its folder cannot be written, or its bucket does not "
                 "exist or may not be seen. Create it, or correct the destination or its connection."
             )
+
+    def _is_reachable(self) -> bool:
+        """Whether the bucket is there. An outage raises: filesystems take it for a missing bucket when asked outright."""
+        self._fs.invalidate_cache(self._root)
+        try:
+            self._fs.ls(self._root, detail=False)
+        except FileNotFoundError:  # nothing there yet, which is fine in a bucket that exists
+            return bool(self._fs.exists(self._root.split("/", 1)[0]))
+        return True
 
     def slices(self, partition: str) -> list[Slice]:
         """List the slices published in a partition; files that are not ours are left out."""

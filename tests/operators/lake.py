@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
-from tests.support import Record, Tenant, instant
+from tests.support import Record, Tenant, instant, record
 
 DAY, NEXT = "2026-01-02", "2026-01-03"
 FOLDER = f"created_date={DAY}"
@@ -112,6 +112,4 @@ class Lake:
 
 def instants(moments: Iterable[str | datetime], **overrides: Any) -> list[Record]:
     """Make one record for each moment, numbered from one."""
-    from tests.support import record
-
     return [record(n, moment, **overrides) for n, moment in enumerate(moments, 1)]
