@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
+
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="cloudlock-tests-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 for name in [name for name in os.environ if name.upper().endswith("_PROXY")]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what is slow last."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -71,7 +71,7 @@ def from_status(status: int, headers: Mapping[str, str], said: str, where: str) 
     :param said: the server's words, cleaned.
     :param where: the request.
     """
-    says = f" and says: {said}" if said else ""
+    says = f" and says: {said.rstrip('. ')}" if said else ""
     answered = f"{where} was answered with status {status}{says}."
     if status in _PATIENCE or 500 <= status < 600:
         delay = retry_after(headers)

@@ -62,7 +62,7 @@ class Store:
             )
 
     def _is_reachable(self) -> bool:
-        """Whether the bucket is there. An outage raises: filesystems take it for a missing bucket when asked outright."""
+        """Whether the bucket is there. An outage raises; asked outright, some filesystems take it for a missing one."""
         self._fs.invalidate_cache(self._root)
         try:
             self._fs.ls(self._root, detail=False)

@@ -1,0 +1,184 @@
+"""
+Load Cloudlock threats from the lake into a DuckDB warehouse: one transaction for each slice.
+
+The extract leaves one Parquet object per slice and tells its SHA-256. The ledger table ``cloudlock_loads`` remembers
+which object each loaded window came from, so a load brings in only what the warehouse does not have, and may run twice,
+late or in any order. The same three statements (delete the window, insert the object, note it down) serve any warehouse
+with transactions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import ObjectStoragePath, Param, task
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+log = logging.getLogger(__name__)
+
+HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "cloudlock"
+
+#: Where data goes, for every DAG that loads. The defaults suit one machine; a cluster needs a shared store.
+PLACES = {
+    "lake": Param(
+        f"file://{HOME}/lake",
+        type="string",
+        minLength=1,
+        description="Folder of the Parquet objects, in any object store with its Airflow connection: "
+        "`s3://aws_default@my-bucket/cloudlock`, `gs://…`, `abfs://…` or `file:///…`.",
+    ),
+    "warehouse": Param(
+        f"{HOME}/warehouse.duckdb",
+        type="string",
+        minLength=1,
+        description="DuckDB database file. Settings of the connection `duckdb_default` apply, where there is one.",
+    ),
+}
+
+TABLES = """
+create table if not exists "cloudlock_threats" (
+    "id" varchar not null,
+    "created_at" timestamptz,
+    "updated_at" timestamptz,
+    "detected_at" timestamptz,
+    "start_time" timestamptz,
+    "end_time" timestamptz,
+    "status" varchar,
+    "dismissed_at" timestamptz,
+    "dismiss_reason" varchar,
+    "threat_risk" varchar,
+    "threat_type" varchar,
+    "threat_entity" varchar,
+    "short_description" varchar,
+    "description" varchar,
+    "event_count" bigint,
+    "platforms" varchar[],
+    "locations" varchar[],
+    "users" struct("display_name" varchar, "email" varchar)[],
+    "suspicious_ip" varchar,
+    "_extra" varchar
+);
+create table if not exists "cloudlock_loads" (
+    "resource" varchar not null,
+    "window_start" timestamptz not null,
+    "window_end" timestamptz not null,
+    "sha256" varchar not null,
+    "rows" bigint not null,
+    "path" varchar not null,
+    "loaded_at" timestamptz not null default current_timestamp
+);
+"""
+
+
+@task
+def load(extracts: Sequence[dict[str, Any]], warehouse: str) -> dict[str, int]:
+    """
+    Bring the warehouse level with the lake for every slice the extracts name.
+
+    :param extracts: what ``CloudlockToObjectStorageOperator`` returned, once for each of its tasks.
+    :param warehouse: the DuckDB database file; it and its folder are made when missing.
+    """
+    from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
+
+    Path(warehouse).parent.mkdir(parents=True, exist_ok=True)
+    done = {"slices_loaded": 0, "slices_skipped": 0, "rows_loaded": 0}
+    # DuckDB gives a file to one process at a time. Held open from the first look into the ledger to the last commit,
+    # it keeps two loads apart; the second fails at once and its retry finds the file free.
+    with closing(DuckDBHook(database=warehouse).get_conn()) as connection:
+        connection.execute(TABLES)
+        # What mapped tasks return is a lazy sequence, and a loop takes a failed look-up for its end: [:] fetches all of
+        # it or fails.
+        for extract in extracts[:]:
+            for part in extract["slices"]:
+                if is_loaded(connection, extract["resource"], part):
+                    done["slices_skipped"] += 1
+                else:
+                    done["rows_loaded"] += load_slice(connection, extract["resource"], part)
+                    done["slices_loaded"] += 1
+    log.info("%s: %s", warehouse, done)
+    return done
+
+
+def is_loaded(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> bool:
+    """
+    Tell whether the warehouse holds this very object.
+
+    The extract's ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its
+    retry that nothing changed.
+    """
+    start, end = map(datetime.fromisoformat, part["window"])
+    found = connection.execute(
+        'select 1 from "cloudlock_loads" '
+        'where "resource" = ? and "window_start" = ? and "window_end" = ? and "sha256" = ?',
+        [resource, start, end, part["sha256"]],
+    )
+    return found.fetchone() is not None
+
+
+def load_slice(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> int:
+    """Replace the rows of one slice's window by those of its object, and return how many there are now."""
+    start, end = map(datetime.fromisoformat, part["window"])
+    with local_copy(part["path"]) as (file, sha256), transaction(connection):
+        connection.execute(
+            'delete from "cloudlock_threats" '
+            'where coalesce("created_at", "detected_at") >= ? and coalesce("created_at", "detected_at") < ?',
+            [start, end],
+        )
+        inserted = connection.execute('insert into "cloudlock_threats" by name from read_parquet(?)', [str(file)])
+        rows: int = inserted.fetchall()[0][0]
+        # Every older note on these rows is void now, whether its window was this one, a part of it or reached beyond.
+        connection.execute(
+            'delete from "cloudlock_loads" where "resource" = ? and "window_start" < ? and "window_end" > ?',
+            [resource, end, start],
+        )
+        connection.execute(
+            'insert into "cloudlock_loads" ("resource", "window_start", "window_end", "sha256", "rows", "path") '
+            "values (?, ?, ?, ?, ?, ?)",
+            [resource, start, end, sha256, rows, part["path"]],
+        )
+    return rows
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[tuple[Path, str]]:
+    """
+    Fetch an object, through the Airflow connection its path names, and give the file and its SHA-256.
+
+    A copy needs no DuckDB extension for any store, and the ledger can state what was really loaded: a later extract may
+    have replaced the object since this one spoke.
+    """
+    source = ObjectStoragePath(path)
+    with TemporaryDirectory(prefix="cloudlock-") as folder:
+        file = Path(folder, "slice.parquet")
+        try:
+            source.fs.get_file(source.path, str(file))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{path} is not in the lake: an extract with a bigger window replaced it, or somebody removed it. "
+                "Its rows in the warehouse are as they were. Clear the extract task and this one together."
+            ) from error
+        with file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        yield file, sha256
+
+
+@contextmanager
+def transaction(connection: DuckDBPyConnection) -> Iterator[None]:
+    """Commit what happens inside, all of it or, on any error, nothing."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()

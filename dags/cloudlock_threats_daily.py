@@ -1,0 +1,65 @@
+"""
+# Cloudlock threats, every day
+
+**extract** brings the anomalies (threats) of the run's UTC day into the lake as Parquet, and reads the `refresh_days`
+days before it again: Cloudlock lets an anomaly be dismissed at any time, and one created around midnight may show late.
+A day in which nothing changed is not written again.
+**load** then brings every changed day into the DuckDB warehouse, each in one transaction.
+
+Every task may run again at any time, with the same result. Two things to know:
+
+* A run needs a day to work on. The scheduler and `airflow backfill create` give it one. A run triggered by hand without
+  a logical date has none, and its extract fails at once; with one, its day is the last that was over by then. For days
+  of your own choice use `cloudlock_threats_range`.
+* The connection `cloudlock_default` must exist (type *Cisco Cloudlock*).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import CronDataIntervalTimetable, Param, dag
+from cloudlock_duckdb import PLACES, load
+
+from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
+
+
+@dag(
+    # Not "@daily": the interval of a bare cron string is empty in Airflow 3. With this timetable it is the UTC day that
+    # just ended. Starting on the stroke of midnight is safe, as the next runs read the day again.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2024, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,  # two runs would refresh the same days
+    default_args={
+        "owner": "security-data",
+        "retries": 4,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(hours=1),
+    },
+    params={
+        **PLACES,
+        "refresh_days": Param(
+            7,
+            type="integer",
+            minimum=0,
+            maximum=90,
+            description="How many days before the run's own day are read again, for what was dismissed or came late.",
+        ),
+    },
+    tags=["cloudlock", "security"],
+    doc_md=__doc__,
+)
+def cloudlock_threats_daily() -> None:
+    """Extract each day's threats and those that may have changed, then load what did."""
+    extract = CloudlockToObjectStorageOperator(
+        task_id="extract",
+        resource="threats",
+        destination="{{ params.lake }}",
+        refresh_days="{{ params.refresh_days }}",
+    )
+    load([extract.output], warehouse="{{ params.warehouse }}")
+
+
+cloudlock_threats_daily()
