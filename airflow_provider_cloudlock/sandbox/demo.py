@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_cloudlock.sandbox.demo_airflow import AirflowHome, DemoError, Runs
-from airflow_provider_cloudlock.sandbox.demo_report import Warehouse, lake_tree, receipt_lines
+from airflow_provider_cloudlock.sandbox.demo_report import Warehouse, lake_tree, receipt_lines, receipts
 from airflow_provider_cloudlock.sandbox.server import Sandbox
 
 # The days are fixed, so that everybody sees the same numbers.
@@ -144,7 +144,9 @@ def _look_around(folder: Path, warehouse: Warehouse, part: dict[str, Any]) -> No
     lake = folder / "cloudlock" / "lake"
     print("\nThe lake:\n")
     print(*lake_tree(lake), sep="\n")
-    print("\nThe receipt of the changed slice:\n")
+    print("\nThe receipts:\n")
+    print(*receipts(lake), sep="\n")
+    print("\nMore of the receipt of the changed slice:\n")
     print(*receipt_lines(lake, part), sep="\n")
     print("\nThe warehouse, anomalies by day and risk:\n")
     print(*warehouse.risks(DAYS[0], DAYS[-1]), sep="\n")

@@ -78,6 +78,27 @@ def lake_tree(lake: Path) -> list[str]:
     return lines
 
 
+def receipts(lake: Path) -> list[str]:
+    """Return a table of every receipt, a line each."""
+    files = sorted((lake / "threats" / "_receipts").glob("created_date=*/*.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    header = ["Day", "Rows", "Proof", "Pages", "Requests", "Outside window", "Vanished kept", "Last extracted"]
+    return table(
+        header,
+        [
+            [
+                each["window"][0][:10],
+                *(
+                    str(each[name])
+                    for name in ("rows", "proof", "pages", "requests", "outside_window", "vanished_kept")
+                ),
+                each["extracted_at"],
+            ]
+            for each in found
+        ],
+    )
+
+
 def receipt_lines(lake: Path, part: dict[str, Any]) -> list[str]:
     """Show the receipt of a slice, without what is of no interest to a first reader."""
     (file,) = (lake / "threats" / "_receipts").glob(f"*/{Path(part['path']).stem}.json")
