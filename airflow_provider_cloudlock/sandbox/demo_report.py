@@ -82,20 +82,11 @@ def receipts(lake: Path) -> list[str]:
     """Return a table of every receipt, a line each."""
     files = sorted((lake / "threats" / "_receipts").glob("created_date=*/*.json"))
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    counts = ("rows", "proof", "pages", "requests", "outside_window", "vanished_kept")
     header = ["Day", "Rows", "Proof", "Pages", "Requests", "Outside window", "Vanished kept", "Last extracted"]
     return table(
         header,
-        [
-            [
-                each["window"][0][:10],
-                *(
-                    str(each[name])
-                    for name in ("rows", "proof", "pages", "requests", "outside_window", "vanished_kept")
-                ),
-                each["extracted_at"],
-            ]
-            for each in found
-        ],
+        [[each["window"][0][:10], *(str(each[name]) for name in counts), each["extracted_at"]] for each in found],
     )
 
 
