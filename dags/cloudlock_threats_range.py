@@ -1,7 +1,8 @@
 """
 # Cloudlock threats, for the days you choose
 
-Trigger it by hand with a first and a **last** day (both are included, both are UTC days).
+Trigger it by hand with the days `from` and `to`. They are UTC days, and half-open like every window here: `to` is the
+first day that is **not** fetched any more, so a year is 2026-01-01 to 2027-01-01.
 **plan** cuts the range into pieces of `days_per_task` days, **extract** reads up to four pieces at a time into the
 lake, and **load** brings every changed day into the DuckDB warehouse.
 
@@ -22,20 +23,18 @@ from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStor
 
 
 @task
-def plan(from_date: str, to_date: str, days_per_task: str) -> list[dict[str, str]]:
+def plan(first: str, end: str, days_per_task: str) -> list[dict[str, str]]:
     """Cut the range into windows for the extract tasks."""
-    first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (from_date, to_date))
-    end, now = last + timedelta(days=1), datetime.now(UTC)
-    if first > last:
-        raise AirflowFailException(f"from_date {first:%Y-%m-%d} is after to_date {last:%Y-%m-%d}: swap them.")
-    if end > now:
-        raise AirflowFailException(
-            f"to_date {last:%Y-%m-%d} is not over yet in UTC: choose {now - timedelta(days=1):%Y-%m-%d} or earlier."
-        )
-    starts = [first + timedelta(days=days) for days in range(0, (end - first).days, int(days_per_task))]
+    start, stop = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (first, end))
+    now = datetime.now(UTC)
+    if start >= stop:
+        raise AirflowFailException(f"from {first} must be before to {end}, the first day that is not fetched any more.")
+    if stop > now:
+        raise AirflowFailException(f"to {end} is still to come in UTC: choose {now:%Y-%m-%d} or earlier.")
+    starts = [start + timedelta(days=days) for days in range(0, (stop - start).days, int(days_per_task))]
     return [
-        {"created_after": start.isoformat(), "created_before": stop.isoformat()}
-        for start, stop in pairwise([*starts, end])
+        {"created_after": after.isoformat(), "created_before": before.isoformat()}
+        for after, before in pairwise([*starts, stop])
     ]
 
 
@@ -50,8 +49,8 @@ def plan(from_date: str, to_date: str, days_per_task: str) -> list[dict[str, str
         "max_retry_delay": timedelta(hours=1),
     },
     params={
-        "from_date": Param(type="string", format="date", description="First UTC day."),
-        "to_date": Param(type="string", format="date", description="Last UTC day, included. It must be over."),
+        "from": Param(type="string", format="date", description="First UTC day that is fetched."),
+        "to": Param(type="string", format="date", description="First UTC day that is not fetched any more."),
         "days_per_task": Param(7, type="integer", minimum=1, maximum=366, description="Days read by one task."),
         **PLACES,
     },
@@ -60,7 +59,7 @@ def plan(from_date: str, to_date: str, days_per_task: str) -> list[dict[str, str
 )
 def cloudlock_threats_range() -> None:
     """Plan, extract in parallel, load once."""
-    windows = plan("{{ params.from_date }}", "{{ params.to_date }}", "{{ params.days_per_task }}")
+    windows = plan("{{ params.from }}", "{{ params.to }}", "{{ params.days_per_task }}")
     extract = CloudlockToObjectStorageOperator.partial(
         task_id="extract",
         resource="threats",

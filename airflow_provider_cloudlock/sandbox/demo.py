@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     :param args: its arguments
     :return: 0 when everything was as it must be; else 1, with the reason on standard error
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way out: no process stays behind
+    # One way out for both signals, so that no process stays behind, also where a shell had Ctrl-C ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # line by line into a pipe, too
     try:
@@ -169,7 +171,8 @@ def _keep_running(home: AirflowHome, port: int) -> None:
     print("\nStarting the Airflow UI (half a minute) ...")
     with home.standalone(port) as url:
         print(f"\n  {url}   no password, this machine only\n")
-        print(f"Trigger cloudlock_threats_range there, from {TENANT_SINCE} to {DAYS[-1]}. Ctrl-C stops everything.")
+        end = DAYS[-1] + timedelta(days=1)
+        print(f"Trigger cloudlock_threats_range there, from {TENANT_SINCE} to {end}. Ctrl-C stops everything.")
         try:
             signal.pause()
         except KeyboardInterrupt:

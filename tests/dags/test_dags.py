@@ -102,7 +102,7 @@ def plan(*args: str) -> list[list[str]]:
 
 
 def test_a_range_is_cut_into_pieces_that_leave_nothing_out() -> None:
-    assert plan("2026-01-30", "2026-02-03", "2") == [
+    assert plan("2026-01-30", "2026-02-04", "2") == [
         ["2026-01-30", "2026-02-01"],
         ["2026-02-01", "2026-02-03"],
         ["2026-02-03", "2026-02-04"],
@@ -110,21 +110,22 @@ def test_a_range_is_cut_into_pieces_that_leave_nothing_out() -> None:
 
 
 @pytest.mark.parametrize("days_per_task", ["1", "7"])
-def test_the_last_day_is_included(days_per_task: str) -> None:
-    assert plan("2026-01-02", "2026-01-02", days_per_task) == [["2026-01-02", "2026-01-03"]]
+def test_the_end_is_not_included(days_per_task: str) -> None:
+    assert plan("2026-01-02", "2026-01-03", days_per_task) == [["2026-01-02", "2026-01-03"]]
 
 
 def test_a_whole_number_of_pieces_has_no_empty_one() -> None:
-    assert plan("2026-01-01", "2026-01-14", "7") == [["2026-01-01", "2026-01-08"], ["2026-01-08", "2026-01-15"]]
+    assert plan("2026-01-01", "2026-01-15", "7") == [["2026-01-01", "2026-01-08"], ["2026-01-08", "2026-01-15"]]
 
 
-def test_an_inverted_range_is_refused_for_good() -> None:
-    with pytest.raises(AirflowFailException, match="from_date 2026-01-03 is after to_date 2026-01-02: swap them"):
-        plan("2026-01-03", "2026-01-02", "7")
+@pytest.mark.parametrize("end", ["2026-01-02", "2026-01-03"])
+def test_an_empty_or_inverted_range_is_refused_for_good(end: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"from 2026-01-03 must be before to {end}"):
+        plan("2026-01-03", end, "7")
 
 
-def test_a_day_that_is_not_over_is_refused_for_good() -> None:
+def test_an_end_still_to_come_is_refused_for_good() -> None:
     now = datetime.now(UTC)
-    with pytest.raises(AirflowFailException, match=f"choose {now - timedelta(days=1):%Y-%m-%d} or earlier"):
-        plan("2026-01-03", f"{now:%Y-%m-%d}", "7")
-    assert plan(f"{now - timedelta(days=1):%Y-%m-%d}", f"{now - timedelta(days=1):%Y-%m-%d}", "7")
+    with pytest.raises(AirflowFailException, match=f"choose {now:%Y-%m-%d} or earlier"):
+        plan("2026-01-03", f"{now + timedelta(days=1):%Y-%m-%d}", "7")
+    assert plan(f"{now - timedelta(days=1):%Y-%m-%d}", f"{now:%Y-%m-%d}", "7")

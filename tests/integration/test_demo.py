@@ -97,7 +97,7 @@ def test_no_file_holds_the_token(shown: Shown) -> None:
 
 @pytest.mark.slow
 def test_a_range_is_read_by_mapped_tasks_and_loaded_once(shown: Shown) -> None:
-    days = {"from_date": "2026-02-20", "to_date": "2026-03-01", "days_per_task": 3}
+    days = {"from": "2026-02-20", "to": "2026-03-02", "days_per_task": 3}
     before = shown.ask("select status, count(*) from cloudlock_threats group by all order by all")
     tenant = {"first_day": date(2026, 2, 20), "last_day": date(2026, 3, 8), "now": datetime(2026, 3, 9, tzinfo=UTC)}
     with Sandbox(**tenant) as sandbox:
