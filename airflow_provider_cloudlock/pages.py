@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol, Self, TypeVar
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.exceptions import CloudlockResponseError
@@ -22,6 +22,17 @@ class Echo:
     results: int | None = None
 
 
+class Mark(NamedTuple):
+    """What a record is known by when it comes again: its status may have changed meanwhile, this has not."""
+
+    key: str
+    created: datetime | None
+
+
+#: The version of a record that does not say when it was updated.
+NEVER_UPDATED = datetime.min.replace(tzinfo=UTC)
+
+
 class Page(Protocol):
     """One answer whose envelope has been checked."""
 
@@ -34,23 +45,38 @@ class Page(Protocol):
         """How many records were received."""
 
     @property
-    def first(self) -> str | None:
-        """Key of the first record, None when the page is empty."""
+    def first(self) -> Mark | None:
+        """The first record, None when the page is empty."""
 
     @property
-    def last(self) -> str | None:
-        """Key of the last record, None when the page is empty."""
+    def last(self) -> Mark | None:
+        """The last record, None when the page is empty."""
 
     @property
     def ascending(self) -> bool:
         """Whether the records came oldest first."""
 
     @property
+    def descending(self) -> bool:
+        """Whether the records came newest first."""
+
+    @property
+    def tied_start(self) -> bool:
+        """Whether the first two records were created at the same time."""
+
+    @property
+    def tied_end(self) -> bool:
+        """Whether the last two records were created at the same time."""
+
+    @property
     def distinct(self) -> int:
         """How many different keys there are."""
 
-    def rest(self) -> Self:
-        """Return the page without the record it begins with."""
+    def version(self, key: str) -> datetime | None:
+        """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
+
+    def without(self, key: str) -> Self:
+        """Return the page without the record of a key."""
 
     def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> Self:
         """Return the records created in ``[start, end)`` that do not have the one status, compared without case."""

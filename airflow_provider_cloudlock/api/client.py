@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -85,18 +86,16 @@ class CloudlockClient:
         ca_bundle: str | None = None,
         proxy: str | None = None,
     ) -> None:
-        if ca_bundle is not None and not os.path.isfile(ca_bundle):
-            raise CloudlockConfigError(
-                f"The connection's ca_bundle {ca_bundle!r} is not a file on this worker. Give the path of a PEM file."
-            )
         self._base_url = base_url
         self._token = _usable_token(token)
         self._timeout = timeout
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
-        self._verify: str | bool = ca_bundle or True
+        self._verify: str | bool = True if ca_bundle is None else _usable_bundle(ca_bundle)
         self._proxies = {}
-        if proxy is not None and not should_bypass_proxies(base_url, no_proxy=None):
-            self._proxies = {"http": proxy, "https": proxy}
+        if proxy is not None:
+            _check_proxy(proxy)
+            if not should_bypass_proxies(base_url, no_proxy=None):
+                self._proxies = {"http": proxy, "https": proxy}
         self._pace = threading.Lock()
         self._next_start = 0.0
         self._session = requests.Session()
@@ -147,36 +146,52 @@ class CloudlockClient:
         self.requests += 1
         with deadline(self._timeout) as limit:
             try:
-                with self._session.get(
-                    f"{self._base_url}/{path}",
-                    params=parameters,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout)),
-                    verify=self._verify,
-                    proxies=dict(self._proxies),
-                ) as response:
-                    self.server_date = failures.http_date(response.headers.get("Date")) or self.server_date
-                    if response.status_code != 200:
-                        said = self._clean(_message(_read(response, where, _EXCERPT_BYTES)))
-                        raise failures.from_status(response.status_code, response.headers, said, where)
-                    body = _read(response, where)
-                    content_type = response.headers.get("Content-Type", "none")
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                body, content_type = self._fetch(where, path, parameters)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, CloudlockError) as error:
                 if limit.expired:
-                    raise CloudlockUnavailableError(
-                        f"{where}: no whole answer within {self._timeout:g} s. Try again later, ask for smaller "
-                        "pages, or raise the connection's timeout."
-                    ) from error
+                    raise self._late(where) from error
+                if isinstance(error, CloudlockError):
+                    raise
                 raise failures.from_exception(error, where) from error
+            if limit.expired:  # the end of a body without a length looks the same when we ended it
+                raise self._late(where)
         try:
             return parse(body)
         except CloudlockResponseError as error:
-            begins = self._clean(body[:_EXCERPT_BYTES].decode("utf-8", "replace"))
+            begins = self._excerpt(body)
             raise CloudlockResponseError(
-                f"{where} was answered with status 200, but: {error} The answer has {len(body)} bytes of type "
-                f"{self._clean(content_type)} and begins: {begins or 'with nothing'}"
-            ) from error
+                f"{where} was answered with status 200, but: {self._clean(str(error))} The answer has {len(body)} "
+                f"bytes of type {self._clean(content_type)} and begins: {begins or 'with nothing'}"
+            ) from None  # the cause may quote the answer as it came
+
+    def _fetch(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
+        """Return the body of an answer with status 200, and its type."""
+        with self._session.get(
+            f"{self._base_url}/{path}",
+            params=parameters,
+            stream=True,
+            allow_redirects=False,
+            timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout)),
+            verify=self._verify,
+            proxies=dict(self._proxies),
+        ) as response:
+            self.server_date = failures.http_date(response.headers.get("Date")) or self.server_date
+            if response.status_code != 200:
+                beginning = _read(response, where, _EXCERPT_BYTES)
+                said = self._clean(_message(beginning) or "") or self._excerpt(beginning)
+                raise failures.from_status(response.status_code, response.headers, said, where, self._token)
+            return _read(response, where), response.headers.get("Content-Type", "none")
+
+    def _late(self, where: str) -> CloudlockUnavailableError:
+        return CloudlockUnavailableError(
+            f"{where}: no whole answer within {self._timeout:g} s. Try again later, ask for smaller pages, or raise "
+            "the connection's timeout."
+        )
+
+    def _excerpt(self, body: bytes) -> str:
+        """Clean the beginning of a body; where it is cut, half a token may stand."""
+        text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
+        return self._clean(text[: -len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
 
     def _clean(self, text: str) -> str:
         return failures.clean(text, self._token)
@@ -196,6 +211,30 @@ class CloudlockClient:
         error = state.outcome.exception() if state.outcome else None
         log.warning(
             "%s Try %d of %d follows in %.1f s.", error, state.attempt_number + 1, self.attempts, state.upcoming_sleep
+        )
+
+
+def _usable_bundle(path: str) -> str:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise CloudlockConfigError(
+            f"The connection's ca_bundle {path!r} cannot be used on this worker: {error}. Give the path of a PEM file "
+            "with certificates."
+        ) from None
+    return path
+
+
+def _check_proxy(proxy: str) -> None:
+    try:
+        url = urlsplit(proxy)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and proxy.isascii()
+    except ValueError:
+        usable = False
+    if not usable or not proxy.isprintable() or " " in proxy:
+        raise CloudlockConfigError(
+            "The connection's proxy is not usable. Give http://host:port, with user:password@ before the host if the "
+            "proxy asks for them; special characters in them percent-encoded."
         )
 
 
@@ -239,14 +278,14 @@ def _read(response: requests.Response, where: str, at_most: int | None = None) -
     return body.getvalue()
 
 
-def _message(body: bytes) -> str:
-    """The server's own words in the body of an error: the text under ``message``, else the body's beginning."""
+def _message(body: bytes) -> str | None:
+    """The server's own words in the body of an error: the text under ``message``."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
-        said = None
+        return None
     message = said.get("message") if isinstance(said, dict) else None
-    return message if isinstance(message, str) else body.decode("utf-8", "replace")
+    return message if isinstance(message, str) else None
 
 
 def _stop_after(attempts: int) -> Callable[[tenacity.RetryCallState], bool]:

@@ -12,7 +12,7 @@ from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.api.resources import Resource
 from airflow_provider_cloudlock.exceptions import CloudlockDataError
 from airflow_provider_cloudlock.instants import parse_record_time
-from airflow_provider_cloudlock.pages import Echo, key_of, open_envelope, time_of
+from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, key_of, open_envelope, time_of
 
 Record = dict[str, Any]
 
@@ -23,9 +23,12 @@ class RecordPage:
 
     echo: Echo
     rows: int
-    first: str | None
-    last: str | None
+    first: Mark | None
+    last: Mark | None
     ascending: bool
+    descending: bool
+    tied_start: bool
+    tied_end: bool
     records: dict[str, Record]
     times: dict[str, datetime | None]
 
@@ -34,10 +37,13 @@ class RecordPage:
         """How many different keys there are."""
         return len(self.records)
 
-    def rest(self) -> RecordPage:
-        """Return the page without the record it begins with."""
-        records = {key: record for key, record in self.records.items() if key != self.first}
-        return replace(self, rows=self.rows - 1, records=records)
+    def version(self, key: str) -> datetime | None:
+        """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
+        return _version(self.records[key]) if key in self.records else None
+
+    def without(self, key: str) -> RecordPage:
+        """Return the page without the record of a key."""
+        return replace(self, records={other: record for other, record in self.records.items() if other != key})
 
     def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> RecordPage:
         """Return the records created in ``[start, end)`` that do not have the one status, compared without case.
@@ -77,22 +83,23 @@ class RecordFormat:
         :raises CloudlockResponseError: when it is not a page.
         """
         echo, items = open_envelope(strict_json.loads(body))
-        keys = [key_of(item, self._resource.key) for item in items]
-        moments = [time_of(item, self._resource.time_fields) for item in items]
-        known = [moment for moment in moments if moment is not None]
+        marks = [Mark(key_of(item, self._resource.key), time_of(item, self._resource.time_fields)) for item in items]
+        times = [mark.created for mark in marks if mark.created is not None]
         records: dict[str, Record] = {}
-        times: dict[str, datetime | None] = {}
-        for key, item, moment in zip(keys, items, moments, strict=True):
-            if key not in records or _updated(item) >= _updated(records[key]):
-                records[key], times[key] = item, moment
+        for mark, item in zip(marks, items, strict=True):
+            if mark.key not in records or _version(item) >= _version(records[mark.key]):
+                records[mark.key] = item
         return RecordPage(
             echo=echo,
             rows=len(items),
-            first=keys[0] if keys else None,
-            last=keys[-1] if keys else None,
-            ascending=all(earlier <= later for earlier, later in pairwise(known)),
+            first=marks[0] if marks else None,
+            last=marks[-1] if marks else None,
+            ascending=all(one <= other for one, other in pairwise(times)),
+            descending=all(one >= other for one, other in pairwise(times)),
+            tied_start=len(times) > 1 and times[0] == times[1],
+            tied_end=len(times) > 1 and times[-1] == times[-2],
             records=records,
-            times=times,
+            times={key: time_of(record, self._resource.time_fields) for key, record in records.items()},
         )
 
     def distinct(self, pages: Sequence[RecordPage]) -> int:
@@ -100,6 +107,6 @@ class RecordFormat:
         return len(set().union(*(page.records for page in pages)))
 
 
-def _updated(record: Record) -> float:
+def _version(record: Record) -> datetime:
     parsed = parse_record_time(record.get("updated_at"))
-    return parsed[0].timestamp() if parsed else float("-inf")
+    return parsed[0] if parsed else NEVER_UPDATED

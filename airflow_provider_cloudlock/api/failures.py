@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
 import requests
 import urllib3
@@ -29,7 +30,8 @@ _CLIENT_REFUSED = 888
 
 def clean(text: str, token: str, length: int = 200) -> str:
     """Make a piece of a server's answer fit for a message: one line, no token, cut to ``length`` characters."""
-    text = text.replace(token, "***")
+    for secret in (token, quote(token, safe="")):
+        text = text.replace(secret, "***")
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= length else text[:length] + "..."
 
@@ -43,9 +45,9 @@ def http_date(value: str | None) -> datetime | None:
         return None
     try:
         parsed = parsedate_to_datetime(value)
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -63,13 +65,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (until - now).total_seconds())
 
 
-def from_status(status: int, headers: Mapping[str, str], said: str, where: str) -> CloudlockError:
+def from_status(status: int, headers: Mapping[str, str], said: str, where: str, token: str) -> CloudlockError:
     """Turn an answer that is not 200 into an error.
 
     :param status: the HTTP status.
     :param headers: the answer's headers.
     :param said: the server's words, cleaned.
     :param where: the request.
+    :param token: what must not be repeated.
     """
     says = f" and says: {said.rstrip('. ')}" if said else ""
     answered = f"{where} was answered with status {status}{says}."
@@ -93,7 +96,7 @@ def from_status(status: int, headers: Mapping[str, str], said: str, where: str) 
             "of airflow-provider-cloudlock, then ask Cloudlock support."
         )
     if 300 <= status < 400:
-        target = clean(headers.get("Location", "nowhere"), "\0")
+        target = clean(headers.get("Location", "nowhere"), token)
         return CloudlockConfigError(
             f"{answered} It redirects to {target}; redirects are never followed, so that the token goes to no other "
             "host. Correct the connection's host."

@@ -1,9 +1,4 @@
-"""A whole result set, with its proof.
-
-Offsets shift when records come or go between two requests, servers cap pages without a word, and ``total`` may mean
-anything. So nothing the server says proves an end, and every step is tied to the one before: each request begins with
-the last record already held, the anchor, which must come back first. The same walk serves pages of any kind.
-"""
+"""A whole result set, with its proof: read until one reading is a proof, or two are the same."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ from typing import Generic, Literal
 
 from airflow_provider_cloudlock.api.client import CloudlockClient
 from airflow_provider_cloudlock.api.resources import Form, Query, Resource
+from airflow_provider_cloudlock.api.walk import SetMovedError, Walk
 from airflow_provider_cloudlock.exceptions import (
     CloudlockDriftError,
     CloudlockRequestError,
@@ -24,8 +20,6 @@ log = logging.getLogger(__name__)
 
 #: How often a set that moved is read before giving up.
 _TRIES = 4
-#: How often a page of nothing but the anchor may turn out not to be the end.
-_STALLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +44,8 @@ class ResultSet(Generic[P]):
     request_form: str
 
 
-class _SetMoved(Exception):
-    """What was read does not fit together: the set changed, or the server is at odds with itself."""
-
-
 class _FormChanged(Exception):
     """The API refused the form of the request, a simpler one is left."""
-
-
-@dataclass(slots=True)
-class _Walk(Generic[P]):
-    """Pages as they are gathered."""
-
-    pages: list[P]
-    page_count: int = 0
-    received: int = 0
-    duplicates: int = 0
-    ascending: bool = True
-    total: int | None = None
-
-    def add(self, page: P, kept: P) -> None:
-        self.pages.append(kept)
-        self.page_count += 1
-        self.received += page.rows
-        self.duplicates += page.rows - page.distinct
-        self.ascending = self.ascending and page.ascending
-
-    @property
-    def kept(self) -> int:
-        return sum(page.distinct for page in self.pages)
 
 
 class Reader(Generic[P]):
@@ -116,105 +83,82 @@ class Reader(Generic[P]):
                 continue
 
     def _prove(self, query: Query, at_most: int | None, tries: int) -> ResultSet[P]:
-        """Walk until one walk is proved: in order and unbroken, in one response, or twice the same."""
-        earlier: _Walk[P] | None = None
+        earlier: Walk[P] | None = None
         why = ""
         while tries:
-            size = self._page_size if tries == _TRIES else self._resource.page_cap
-            if at_most is not None and query.start is None and query.end is None:
-                size = min(size, at_most)  # all that comes counts, so no more need come
             try:
-                walk = self._walk(query, size, at_most)
+                walk = self._walk(query, at_most, first=tries == _TRIES)
             except _FormChanged:
                 earlier = None
                 continue
-            except _SetMoved as moved:
+            except SetMovedError as moved:
                 why, earlier = str(moved), None
             else:
-                if walk.page_count <= 1 or walk.ascending or (earlier is not None and self._same(walk, earlier)):
+                if walk.is_proof or (earlier is not None and self._same(walk, earlier)):
                     return self._result(query, walk)
-                # Out of order, records may have changed places behind and before the anchor: one walk proves nothing.
-                why, earlier = "the pages are not in order and two readings differ", walk
+                why, earlier = "the records came in no certain order of time, and no two readings were the same", walk
             tries -= 1
             log.info("%s is read again: %s.", self._resource.name, why)
-            halves = query.halves() if earlier is None and self._resource.bounds == "time" and tries else None
-            if halves and tries < _TRIES - 1:
+            halves = query.halves() if self._resource.bounds == "time" and 0 < tries < _TRIES - 1 else None
+            if halves and earlier is None:
                 left, right = (self._prove(half, None, tries) for half in halves)
-                return _joined(left, right)
+                joined = _joined(left, right)
+                if self._format.distinct(joined.pages) == sum(page.distinct for page in joined.pages):
+                    return joined
+                why = "a record moved from one half of the window to the other"
         raise CloudlockDriftError(
             f"The {self._resource.name} of this query could not be read as a whole: in {_TRIES} readings {why}. "
             "Nothing was kept. Try again later, when records come and go less."
         )
 
-    def _walk(self, query: Query, size: int, at_most: int | None) -> _Walk[P]:
-        walk: _Walk[P] = _Walk([])
-        page = self._ask(query, query.offset, size)
-        walk.total = page.echo.total
-        if page.rows == 0:
-            again = self._ask(query, query.offset, size)
-            if again.rows or (again.echo.total or 0) > query.offset:
-                raise _SetMoved("an empty page was followed by records, or the total speaks of some")
-            return walk
-        walk.add(page, self._select(query, page))
-        anchor, lasts, stalls = page.last, {page.last}, 0
-        while at_most is None or walk.kept < at_most:
-            position = query.offset + walk.received
-            page = self._ask(query, position - 1, size)
-            walk.total = page.echo.total
-            if page.first != anchor:
-                raise _SetMoved(
-                    f"the record at offset {position - 1} was another one a moment later, or the server repeats a page"
-                )
-            if page.rows == 1:
-                if self._is_end(query, walk, size):
-                    break
-                stalls += 1
-                if stalls > _STALLS:
-                    raise _SetMoved("the server gives one record a page, so that none can be tied to the next")
-                continue
-            if page.last in lasts:
-                raise _SetMoved("the server repeats a page")
-            rest = page.rest()
-            walk.add(rest, self._select(query, rest))
-            anchor = page.last
-            lasts.add(anchor)
+    def _walk(self, query: Query, at_most: int | None, *, first: bool) -> Walk[P]:
+        size = self._page_size if first else self._resource.page_cap
+        if first and at_most is not None and query.start is None and query.end is None:
+            size = min(size, at_most)  # all that comes counts, so no more need come
+        # What is known to have another status than the one asked for is not wanted, should the server send it.
+        others = [status.casefold() for status in self._resource.statuses if query.status and status != query.status]
+        walk: Walk[P] = Walk(
+            ask=lambda offset: self._ask(query, offset, size),
+            ask_beyond=lambda offset: self._ask_beyond(query, offset, size),
+            select=lambda page: page.select(query.start, query.end, others[0] if others else None),
+            start=query.offset,
+        )
+        walk.run(at_most)
         if self._format.distinct(walk.pages) != walk.kept:
-            raise _SetMoved("a record came on two pages")
+            raise SetMovedError("a record came on two pages")
         return walk
 
-    def _is_end(self, query: Query, walk: _Walk[P], size: int) -> bool:
-        """Whether nothing follows the anchor, which has just come alone.
-
-        An honest total beside several records settles it. Without one, a server that now gives one record a page
-        would look the same, so what lies beyond the anchor is asked for too.
-        """
-        position = query.offset + walk.received
-        if walk.total is not None and walk.total > position:
-            raise _SetMoved(f"{position} records came, but the total speaks of {walk.total}")
-        if walk.page_count == 1 and walk.received > 1 and walk.total == position:
-            return True
-        return self._ask(query, position, size).rows == 0
-
     def _ask(self, query: Query, offset: int, size: int, *, wider: bool = True) -> P:
-        form = query.forms(self._resource)[self._step]
-        parameters = query.parameters(self._resource, form, wider=wider)
-        parameters |= {"limit": str(min(size, form.limit or size)), "offset": str(offset)}
         try:
-            return self._client.get(self._resource.path, parameters, lambda body: self._checked(body, offset))
+            return self._request(query, offset, size, wider=wider)
         except CloudlockRequestError as error:
-            if error.status != 400 or not self._simplify(query, form, size):
+            if error.status != 400 or not self._simplify(query, size):
                 raise
             log.warning("%s A simpler form of the request is tried.", error)
             raise _FormChanged from error
 
-    def _simplify(self, query: Query, refused: Form, size: int) -> bool:
+    def _ask_beyond(self, query: Query, offset: int, size: int) -> int:
+        """Tell how many records there are behind what should be the end; a refusal of the offset means none."""
+        try:
+            return self._request(query, offset, size).rows
+        except CloudlockRequestError:
+            return 0
+
+    def _request(self, query: Query, offset: int, size: int, *, wider: bool = True) -> P:
+        form = query.forms(self._resource)[self._step]
+        parameters = query.parameters(self._resource, form, wider=wider)
+        parameters |= {"limit": str(min(size, form.limit or size)), "offset": str(offset)}
+        return self._client.get(self._resource.path, parameters, lambda body: self._checked(body, offset))
+
+    def _simplify(self, query: Query, size: int) -> bool:
         """Go to the next form that asks differently; tell whether there is one."""
+        forms = query.forms(self._resource)
 
         def written(form: Form) -> tuple[dict[str, str], int]:
             return query.parameters(self._resource, form), min(size, form.limit or size)
 
-        for step, form in enumerate(query.forms(self._resource)):
-            if step > self._step and written(form) != written(refused):
+        for step, form in enumerate(forms):
+            if step > self._step and written(form) != written(forms[self._step]):
                 self._step = step
                 return True
         return False
@@ -228,15 +172,10 @@ class Reader(Generic[P]):
             raise CloudlockResponseError(f"It says that it begins at offset {echo.offset}; {offset} was asked for.")
         return page
 
-    def _select(self, query: Query, page: P) -> P:
-        """Keep what lies in the window, and not what is known to have another status than the one asked for."""
-        others = [status for status in self._resource.statuses if query.status and status != query.status]
-        return page.select(query.start, query.end, others[0].casefold() if others else None)
-
-    def _same(self, walk: _Walk[P], earlier: _Walk[P]) -> bool:
+    def _same(self, walk: Walk[P], earlier: Walk[P]) -> bool:
         return self._format.distinct([*walk.pages, *earlier.pages]) == walk.kept == earlier.kept
 
-    def _result(self, query: Query, walk: _Walk[P]) -> ResultSet[P]:
+    def _result(self, query: Query, walk: Walk[P]) -> ResultSet[P]:
         return ResultSet(
             pages=tuple(walk.pages),
             proof="anchored" if walk.page_count > 1 else "single_response",

@@ -15,7 +15,7 @@ import pyarrow.json as pj
 from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.lake.fitting import fit
 from airflow_provider_cloudlock.lake.schemas import EXTRA, Layout
-from airflow_provider_cloudlock.pages import Echo, key_of, open_envelope, time_of
+from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, key_of, open_envelope, time_of
 
 _ECHO = ("limit", "offset", "total", "results")
 
@@ -31,9 +31,12 @@ class ArrowPage:
 
     echo: Echo
     rows: int
-    first: str | None
-    last: str | None
+    first: Mark | None
+    last: Mark | None
     ascending: bool
+    descending: bool
+    tied_start: bool
+    tied_end: bool
     table: pa.Table
     created: pa.ChunkedArray
     unkept: Mapping[str, tuple[dict[str, Any], datetime | None]]
@@ -44,11 +47,25 @@ class ArrowPage:
         """How many different keys there are."""
         return int(self.table.num_rows) + len(self.unkept)
 
-    def rest(self) -> ArrowPage:
-        """Return the page without the record it begins with."""
-        unkept = {key: record for key, record in self.unkept.items() if key != self.first}
-        others = pc.not_equal(self.table[self.key], pa.scalar(self.first))
-        return replace(self._where(others), rows=self.rows - 1, unkept=unkept)
+    def version(self, key: str) -> datetime | None:
+        """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
+        place = self._place(key)
+        if place < 0:
+            return NEVER_UPDATED if key in self.unkept else None
+        updated: datetime | None = self.table["updated_at"][place].as_py()
+        return updated or NEVER_UPDATED
+
+    def without(self, key: str) -> ArrowPage:
+        """Return the page without the record of a key."""
+        place = self._place(key)
+        if place < 0:
+            return replace(self, unkept={other: record for other, record in self.unkept.items() if other != key})
+        table = pa.concat_tables([self.table[:place], self.table[place + 1 :]])
+        created = pa.chunked_array([*self.created[:place].chunks, *self.created[place + 1 :].chunks], self.created.type)
+        return replace(self, table=table, created=created)
+
+    def _place(self, key: str) -> int:
+        return int(pc.index(self.table[self.key], key).as_py())
 
     def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> ArrowPage:
         """Return the records created in ``[start, end)`` that do not have the one status, compared without case.
@@ -129,7 +146,7 @@ class ArrowFormat:
             keys = table[self._key]
             if created.null_count or keys.null_count or pc.any(pc.equal(keys, ""), min_count=0).as_py():
                 return None
-            ends = (keys[0].as_py(), keys[-1].as_py()) if len(records) else (None, None)
+            ends = [Mark(keys[place].as_py(), created[place].as_py()) for place in (0, -1)] if len(records) else []
             return self._page(echo, len(records), ends, table, created, {})
         return None
 
@@ -138,12 +155,12 @@ class ArrowFormat:
         echo, items = open_envelope(strict_json.loads(body, exact=True))
         fitted = []
         unkept = {}
-        keys = []
+        marks = []
         for item in items:
             row = fit(item, self._schema, self._key)
             created = time_of(item, self._layout.time_fields)
             key = row.get(self._key) or key_of({**item, self._key: None}, self._key)
-            keys.append(key)
+            marks.append(Mark(key, created))
             if row.get(self._key) and created is not None:
                 fitted.append(row)
             else:
@@ -152,22 +169,33 @@ class ArrowFormat:
         if parsed is None:  # cannot be: every row was made to fit
             raise AssertionError("fitted records were not parsed")
         table = pa.table(parsed[1].columns, self._schema)
-        ends = (keys[0], keys[-1]) if keys else (None, None)
+        ends = [marks[0], marks[-1]] if marks else []
         return self._page(echo, len(items), ends, table, self._layout.created(table), unkept)
 
     def _page(
         self,
         echo: Echo,
         rows: int,
-        ends: tuple[str | None, str | None],
+        ends: list[Mark],
         table: pa.Table,
         created: pa.ChunkedArray,
         unkept: Mapping[str, tuple[dict[str, Any], datetime | None]],
     ) -> ArrowPage:
-        ascending = (
-            pc.all(pc.greater_equal(created[1:], created[:-1]), min_count=0).as_py() if len(created) > 1 else True
+        one, other = created[:-1], created[1:]
+        page = ArrowPage(
+            echo=echo,
+            rows=rows,
+            first=ends[0] if ends else None,
+            last=ends[-1] if ends else None,
+            ascending=pc.all(pc.less_equal(one, other), min_count=0).as_py(),
+            descending=pc.all(pc.greater_equal(one, other), min_count=0).as_py(),
+            tied_start=len(created) > 1 and created[0] == created[1],
+            tied_end=len(created) > 1 and created[-1] == created[-2],
+            table=table,
+            created=created,
+            unkept=unkept,
+            key=self._key,
         )
-        page = ArrowPage(echo, rows, *ends, ascending, table, created, unkept, self._key)
         if pc.count_distinct(table[self._key]).as_py() == table.num_rows:
             return page
         newest = newest_rows(table, self._key)

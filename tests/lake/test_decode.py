@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from airflow_provider_cloudlock.exceptions import CloudlockResponseError
 from airflow_provider_cloudlock.lake.decode import ArrowFormat, ArrowPage
 from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
-from airflow_provider_cloudlock.pages import Echo
-from tests.support import day_of_records, record
+from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo
+from tests.support import day_of_records, instant, record
 
 LAYOUT = Layout(SCHEMAS["threats"], "id", ("created_at", "detected_at"))
 DAY = "2026-01-02"
@@ -42,7 +42,8 @@ def test_well_formed_page_is_read_in_one_pass_without_dicts(monkeypatch: pytest.
     page = decode(*records, limit=50, offset=3, total=200, results=50)
     assert page.echo == Echo(limit=50, offset=3, total=200, results=50)
     assert (page.rows, page.distinct) == (50, 50)
-    assert (page.first, page.last) == (str(records[0]["id"]), str(records[-1]["id"]))
+    assert page.first == (str(records[0]["id"]), instant(records[0]["created_at"]))
+    assert page.last == (str(records[-1]["id"]), instant(records[-1]["created_at"]))
     assert page.table.schema.equals(SCHEMAS["threats"])
     assert page.table["_extra"].null_count == 50
 
@@ -209,7 +210,7 @@ def test_a_record_without_a_usable_id_is_set_aside(identity: str) -> None:
 def test_a_record_without_a_readable_creation_time_is_set_aside(created: str) -> None:
     page = ArrowFormat(LAYOUT).decode(b'{"items":[{"id":1,"created_at":%s}]}' % created.encode())
     assert (page.rows, page.table.num_rows, len(page.unkept)) == (1, 0, 1)
-    assert page.first == page.last == "1"
+    assert page.first == page.last == ("1", None)
 
 
 def test_a_large_whole_number_is_an_id_to_the_last_digit() -> None:
@@ -233,11 +234,18 @@ def test_a_key_that_comes_twice_is_held_once_with_the_newest_update() -> None:
         assert page.table["updated_at"].to_pylist()[1] == datetime(2026, 1, 2, 2, tzinfo=UTC)
 
 
-def test_rest_drops_the_first_record_alone() -> None:
-    records = day_of_records(DAY, 4)
-    page = decode(*records).rest()
-    assert page.rows == 3
-    assert page.table["id"].to_pylist() == [str(each["id"]) for each in records[1:]]
+def test_a_record_can_be_looked_up_and_left_out() -> None:
+    one, two, three = record(1, f"{DAY}T01:00:00Z"), record(2, DAY, updated_at=None), {"id": None, "created_at": DAY}
+    page = decode(one, two, three)
+    assert page.last is not None
+    odd = page.last.key
+    assert page.version("1") == instant(one["updated_at"])
+    assert page.version("2") == page.version(odd) == NEVER_UPDATED
+    assert page.version("3") is None
+    assert page.without("1").table["id"].to_pylist() == ["2"]
+    assert page.without("2").table["id"].to_pylist() == ["1"]
+    assert page.without(odd).unkept == {}
+    assert page.without("3").distinct == 3
 
 
 def test_select_keeps_the_half_open_window_and_drops_the_other_status() -> None:
@@ -262,9 +270,18 @@ def test_distinct_counts_keys_over_pages() -> None:
 
 def test_order_is_told_by_creation() -> None:
     early, late = record(1, f"{DAY}T01:00:00Z"), record(2, f"{DAY}T02:00:00Z")
-    assert decode(early, early, late).ascending
-    assert not decode(late, early).ascending
-    assert decode().ascending
+    told = {
+        (): (True, True, False, False),
+        ("early",): (True, True, False, False),
+        ("early", "late"): (True, False, False, False),
+        ("late", "early"): (False, True, False, False),
+        ("early", "early", "late"): (True, False, True, False),
+        ("late", "early", "early"): (False, True, False, True),
+        ("early", "late", "early"): (False, False, False, False),
+    }
+    for names, expected in told.items():
+        page = decode(*({"early": early, "late": late}[name] for name in names))
+        assert (page.ascending, page.descending, page.tied_start, page.tied_end) == expected, names
 
 
 JSON = st.recursive(
