@@ -127,8 +127,11 @@ def _number(envelope: Mapping[str, Any], name: str) -> int | None:
 def key_of(record: Mapping[str, Any], field: str) -> str:
     """Tell what identifies a record: its key as text, or all of it where there is no usable key."""
     value = record.get(field)
-    if type(value) is int or (isinstance(value, str) and value):
-        return str(value)
+    return str(value) if type(value) is int or (isinstance(value, str) and value) else key_of_all(record)
+
+
+def key_of_all(record: Mapping[str, Any]) -> str:
+    """Tell a record without a usable key from others; no key of the API's begins like this."""
     return "\0" + strict_json.dumps(record)
 
 

@@ -15,7 +15,7 @@ import pyarrow.json as pj
 from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.lake.fitting import fit
 from airflow_provider_cloudlock.lake.schemas import EXTRA, Layout
-from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, key_of, open_envelope, time_of
+from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, key_of_all, open_envelope, time_of
 
 _ECHO = ("limit", "offset", "total", "results")
 
@@ -159,7 +159,7 @@ class ArrowFormat:
         for item in items:
             row = fit(item, self._schema, self._key)
             created = time_of(item, self._layout.time_fields)
-            key = row.get(self._key) or key_of({**item, self._key: None}, self._key)
+            key = row.get(self._key) or key_of_all(item)
             marks.append(Mark(key, created))
             if row.get(self._key) and created is not None:
                 fitted.append(row)

@@ -88,9 +88,9 @@ def _is_unicode(text: str) -> bool:
 def _integer(value: Any) -> Fitted:
     if isinstance(value, str) and re.fullmatch(r"-?[1-9]\d{0,18}|0", value, re.ASCII):
         value = int(value)
-    elif isinstance(value, Number) and len(value.text) < 40:  # 13.0 and 1.3e1 are 13
-        exact = Decimal(value.text)
-        value = int(exact) if abs(exact.adjusted()) < 20 and exact == exact.to_integral_value() else None
+    elif isinstance(value, Number) and re.fullmatch(r"[-\d.]{1,40}([eE][-+]?\d{1,3})?", value.text, re.ASCII):
+        exact = Decimal(value.text)  # 13.0 and 1.3e1 are 13
+        value = int(exact) if exact.adjusted() < 20 and exact == exact.to_integral_value() else None
     return (value, True) if type(value) is int and value in _INT64 else _NOTHING
 
 

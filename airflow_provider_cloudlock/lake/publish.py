@@ -96,6 +96,7 @@ def publish(
     """
     path = data_file(slice_)
     inside = superseded_by(slice_, store)
+    store.sweep(path)
     with scratch() as folder:
         local = folder / "published.parquet"
         current = _published(store, slice_, local, layout, status)

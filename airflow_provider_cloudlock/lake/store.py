@@ -106,9 +106,15 @@ class Store:
             self.put(local, relative)
 
     def remove(self, relative: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it is there, and what a dead process left of it."""
+        self.sweep(relative)
         with suppress(FileNotFoundError):
             self._fs.rm_file(self._path(relative))
+
+    def sweep(self, relative: str) -> None:
+        """Remove what processes that died while they published a file left beside it."""
+        if self._local:
+            _sweep(Path(self._path(relative)))
 
     def _path(self, relative: str) -> str:
         return f"{self._root}/{relative}"
@@ -145,13 +151,10 @@ def quarantine_file(slice_: Slice) -> str:
 def _replace(local: Path, target: Path) -> None:
     """Copy a file beside its target and rename it: a rename is atomic only within one file system.
 
-    The copy is locked while it is written, so that copies left by a process that died can be told and removed.
+    The copy is locked while it is written, so that :func:`_sweep` can tell it from one left by a process that died.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        with suppress(OSError), leftover.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()
+    _sweep(target)
     staged = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     try:
         with staged.open("xb") as file, local.open("rb") as source:
@@ -167,3 +170,10 @@ def _replace(local: Path, target: Path) -> None:
         os.fsync(folder)  # the rename itself
     finally:
         os.close(folder)
+
+
+def _sweep(target: Path) -> None:
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), leftover.open("rb") as file:  # gone, or in use
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()

@@ -183,7 +183,10 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             parse_bound(name, value) for name, value in zip(("created_after", "created_before"), given, strict=True)
         )
         check_window(start, end)
-        return start - timedelta(days=self._days()), end
+        try:
+            return start - timedelta(days=self._days()), end
+        except OverflowError:
+            raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} reaches before the year 1.") from None
 
     def _days(self) -> int:
         text = str(self.refresh_days)
@@ -206,8 +209,8 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             raise CloudlockConfigError(
                 f"destination={self.destination!r} has a part that is empty, '.', '..' or not printable. Spell it out."
             )
-        path = ObjectStoragePath(destination)
         try:
+            path = ObjectStoragePath(destination)
             fs = path.fs
         except (ValueError, ImportError) as error:
             raise CloudlockConfigError(
