@@ -177,7 +177,10 @@ class CloudlockClient:
         ) as response:
             self.server_date = failures.http_date(response.headers.get("Date")) or self.server_date
             if response.status_code != 200:
-                beginning = _read(response, where, _EXCERPT_BYTES)
+                try:
+                    beginning = _read(response, where, _EXCERPT_BYTES)
+                except (urllib3.exceptions.HTTPError, OSError):
+                    beginning = b""  # the status has said what matters
                 said = self._clean(_message(beginning) or "") or self._excerpt(beginning)
                 raise failures.from_status(response.status_code, response.headers, said, where, self._token)
             return _read(response, where), response.headers.get("Content-Type", "none")

@@ -157,13 +157,16 @@ class CloudlockHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Make one small call and say in words how it went."""
         try:
-            self.client.attempts = 1
-            total = self.count("threats")
+            total = CloudlockHook(self.cloudlock_conn_id)._count_once()
         except CloudlockResponseError as error:
             return False, f"Something answers at this address, but it is not the Cloudlock API. {error}"
         except (CloudlockError, AirflowNotFoundException) as error:
             return False, str(error)
         return True, "Cloudlock answers" + (f", and speaks of {total} anomalies." if total is not None else ".")
+
+    def _count_once(self) -> int | None:
+        self.client.attempts = 1  # somebody is waiting for the answer
+        return self.count("threats")
 
     @cached_property
     def _extra(self) -> dict[str, Any]:

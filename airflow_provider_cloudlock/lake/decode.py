@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -226,11 +227,12 @@ def _parse(body: bytes, schema: pa.Schema) -> tuple[Echo, pa.RecordBatch] | None
 
 
 def _is_utf8(body: bytes) -> bool:
-    if body.isascii():
-        return True
+    """Whether a body is UTF-8; Arrow checks a text several times faster than Python decodes it."""
+    ends = pa.py_buffer(struct.pack("=2i", 0, len(body)))
+    text = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(body)])
     try:
-        body.decode()
-    except UnicodeDecodeError:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
         return False
     return True
 

@@ -101,7 +101,8 @@ def publish(
         local = folder / "published.parquet"
         current = _published(store, slice_, local, layout, status)
         parts = [_published(store, each, folder / f"{each.name}.parquet", layout, status) for each in inside]
-        earlier = [each for each in (current, *parts) if each is not None]
+        # The slice itself last: where a crash left smaller ones inside it, it was published after them.
+        earlier = [each for each in (*parts, current) if each is not None]
         vanished = _vanished(earlier, table, layout) if earlier else table.slice(0, 0)
         if vanished.num_rows and on_vanished == "fail":
             raise CloudlockDataError(
