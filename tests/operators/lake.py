@@ -31,7 +31,9 @@ def connection(tenant: Tenant, **extra: Any) -> str:
     return json.dumps({"conn_type": "cloudlock", "host": tenant.url, "password": tenant.token, "extra": extra})
 
 
-def operator(destination: str, after: Any = DAY, before: Any = NEXT, **options: Any) -> CloudlockToObjectStorageOperator:
+def operator(
+    destination: str, after: Any = DAY, before: Any = NEXT, **options: Any
+) -> CloudlockToObjectStorageOperator:
     """Make the operator for a window."""
     return CloudlockToObjectStorageOperator(
         task_id="extract", destination=destination, created_after=after, created_before=before, **options
@@ -105,9 +107,7 @@ class Lake:
     def snapshot(self, *relative: str) -> dict[str, tuple[bytes, int, int]]:
         """Return bytes, time of change and inode of some files, or of all."""
         found = {name: self.path(name) for name in relative or self.files}
-        return {
-            name: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for name, path in found.items()
-        }
+        return {name: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for name, path in found.items()}
 
 
 def instants(moments: Iterable[str | datetime], **overrides: Any) -> list[Record]:

@@ -1,0 +1,62 @@
+"""Reading a window of a tenant as hook and operator do, and comparing it with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_cloudlock.api.envelope import RecordFormat, RecordPage
+from airflow_provider_cloudlock.api.paging import Reader, ResultSet
+from airflow_provider_cloudlock.api.resources import THREATS, Query, Resource
+from airflow_provider_cloudlock.lake.decode import ArrowFormat
+from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
+from airflow_provider_cloudlock.pages import PageFormat
+from tests.api.asking import client_of
+from tests.support import Record, Tenant, day_of_records
+
+BEFORE, DAY, NEXT, AFTER = (f"2026-01-0{n}" for n in range(1, 5))
+START, END = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+WINDOW = Query(start=START, end=END)
+
+FORMATS: dict[str, Callable[[], PageFormat[Any]]] = {
+    "dicts": lambda: RecordFormat(THREATS),
+    "arrow": lambda: ArrowFormat(Layout(SCHEMAS["threats"], THREATS.key, THREATS.time_fields)),
+}
+
+
+def amid(records: list[Record]) -> list[Record]:
+    """Put records between those of the days before and after."""
+    return [*day_of_records(BEFORE, 5), *records, *day_of_records(NEXT, 5)]
+
+
+@contextmanager
+def reader_of(
+    tenant: Tenant, kind: str = "dicts", page_size: int = 10_000, resource: Resource = THREATS
+) -> Iterator[Reader[Any]]:
+    """Make a reader of a tenant, for pages of dicts or of Arrow."""
+    with client_of(tenant) as client:
+        yield Reader(client, resource, FORMATS[kind](), page_size)
+
+
+def read(
+    tenant: Tenant,
+    kind: str = "dicts",
+    page_size: int = 10_000,
+    resource: Resource = THREATS,
+    query: Query = WINDOW,
+    at_most: int | None = None,
+) -> ResultSet[Any]:
+    """Read once, with a reader of its own."""
+    with reader_of(tenant, kind, page_size, resource) as reader:
+        return reader.read(query, at_most)
+
+
+def keys(result: ResultSet[Any]) -> list[str]:
+    """Return the keys of all records, in the order they came."""
+    return [
+        key
+        for page in result.pages
+        for key in (page.records if isinstance(page, RecordPage) else page.table["id"].to_pylist())
+    ]

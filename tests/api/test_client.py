@@ -1,0 +1,950 @@
+"""One checked GET, against real sockets."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+import socket
+import threading
+import time
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import tenacity
+
+from airflow_provider_cloudlock import __version__
+from airflow_provider_cloudlock.api import client as module
+from airflow_provider_cloudlock.api.client import CloudlockClient
+from airflow_provider_cloudlock.exceptions import (
+    CloudlockAuthError,
+    CloudlockConfigError,
+    CloudlockError,
+    CloudlockRequestError,
+    CloudlockResponseError,
+    CloudlockUnavailableError,
+)
+from tests.api.asking import ask, client_of, everything_said
+from tests.api.loopback import certificate, proxy, tls
+from tests.support import (
+    TOKEN,
+    Exchange,
+    Fault,
+    Habits,
+    Tenant,
+    bomb,
+    chunked,
+    day_of_records,
+    drips,
+    echoes_token,
+    edited,
+    gzipped,
+    hangs,
+    hangs_up,
+    headed,
+    html,
+    redirects,
+    replaced,
+    resets,
+    responds,
+    rewritten,
+    says,
+    short_body,
+    throttled,
+    until_close,
+    without,
+)
+
+TEN = day_of_records("2026-01-02", 10)
+GENUINE_BACKOFF = module._BACKOFF
+
+
+def named(value: object) -> str:
+    return getattr(value, "name", "")
+
+
+def refused_address() -> str:
+    """Return an address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return "127.0.0.1:{}".format(*listener.getsockname()[1:])
+
+
+# --- what is sent ---------------------------------------------------------------------------------------------------
+
+
+def test_a_request_carries_the_token_and_says_who_asks() -> None:
+    with Tenant(TEN) as tenant, client_of(tenant) as client:
+        assert ask(client, status="Active") == [each for each in TEN if each["status"] == "ACTIVE"]
+        (request,) = tenant.seen
+    assert (request.method, request.path) == ("GET", "/api/v2/threats")
+    assert request.params == {"order": "created_at", "limit": "100", "offset": "0", "status": "Active"}
+    assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["User-Agent"] == f"airflow-provider-cloudlock/{__version__}"
+    assert request.headers["Accept"] == "application/json"
+    assert request.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+def test_white_space_around_the_token_is_dropped() -> None:
+    with Tenant(TEN) as tenant, client_of(tenant, token=f" \t{TOKEN}\n") as client:
+        assert ask(client) == TEN
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("", "no access token"),
+        (" \n", "no access token"),
+        ("Bearer abc", "without 'Bearer'"),
+        ("abc\r\nX-Evil: 1", "without line breaks"),
+        ("abc\ndef", "without line breaks"),
+        ("abc\tdef", "characters that no token has"),
+        ("abc\x00def", "characters that no token has"),
+        ("abc\u2013def", "characters that no token has"),
+        ("\u202eabc", "characters that no token has"),
+    ],
+)
+def test_what_is_no_token_is_refused_and_not_repeated(token: str, words: str) -> None:
+    with pytest.raises(CloudlockConfigError, match=words) as refused:
+        CloudlockClient("http://127.0.0.1:1/api/v2", token)
+    assert "abc" not in str(refused.value)
+
+
+def test_a_netrc_file_has_no_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Tenant(TEN) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+
+
+def test_a_session_keeps_its_connection_and_counts() -> None:
+    with Tenant(TEN, faults={2: responds(503)}) as tenant, client_of(tenant) as client:
+        for _ in range(3):
+            assert ask(client) == TEN
+        assert tenant.connections == 1
+        assert (client.requests, client.retries) == (4, 1)
+        assert client.server_date is not None
+        assert abs(client.server_date - datetime.now(UTC)) < timedelta(seconds=3)
+
+
+def test_the_servers_clock_is_noted_where_it_has_one() -> None:
+    with Tenant(TEN, Habits(clock=None)) as tenant, client_of(tenant) as client:
+        ask(client)
+        assert client.server_date is None
+        tenant.behave(clock=timedelta(days=-2))
+        ask(client)
+        noted = client.server_date
+        assert noted is not None
+        assert noted < datetime.now(UTC) - timedelta(hours=47)
+        tenant.behave(clock=None)
+        ask(client)
+        assert client.server_date == noted
+
+
+@pytest.mark.parametrize("fault", [None, responds(503)], ids=["all is well", "every other fails"])
+def test_requests_keep_the_pace_they_were_told(fault: Fault | None) -> None:
+    faults = {n: fault for n in (1, 3) if fault}
+    with Tenant(TEN, faults=faults) as tenant, client_of(tenant, requests_per_second=12.5) as client:
+        threads = [threading.Thread(target=ask, args=[client]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        starts = [request.at for request in tenant.seen]
+    assert len(starts) == 4 + len(faults)
+    assert min(later - earlier for earlier, later in pairwise(starts)) > 0.05
+    assert starts[-1] - starts[0] > 0.08 * (len(starts) - 1) - 0.03
+
+
+# --- answers that are cut, slow or broken -----------------------------------------------------------------------------
+
+CUTS = [
+    short_body(),
+    short_body(0.0),
+    chunked("middle"),
+    chunked("end"),
+    until_close(0.5),
+    until_close(0.0),
+    gzipped(cut=True),
+    gzipped() + short_body(),
+    gzipped() + chunked("middle"),
+    gzipped() + until_close(0.9),
+    headed(Content_Encoding="gzip"),
+    resets(),
+    resets(after=0.5),
+    hangs_up(),
+    says(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    says(b""),
+    rewritten(lambda body: body[:-1]),
+    rewritten(lambda body: body + b"}"),
+    rewritten(lambda body: body + body),
+]
+
+
+@pytest.mark.parametrize("fault", CUTS, ids=named)
+def test_a_broken_answer_is_asked_for_again(fault: Fault) -> None:
+    with Tenant(TEN, faults={2: fault}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+        assert ask(client) == TEN
+        assert len(tenant.seen) == client.requests == 3
+        assert client.retries == 1
+
+
+@pytest.mark.parametrize("fault", CUTS, ids=named)
+def test_answers_that_stay_broken_are_an_error_after_five_tries(fault: Fault) -> None:
+    with (
+        Tenant(TEN, faults=fault) as tenant,
+        client_of(tenant) as client,
+        pytest.raises((CloudlockUnavailableError, CloudlockResponseError), match=r"GET http://127.*\(offset 0, limit"),
+    ):
+        ask(client)
+    assert len(tenant.seen) == client.requests == 5
+    assert client.retries == 4
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        chunked(),
+        until_close(),
+        drips(1000, 0.001),
+        drips(200, 0.001, head=True),
+        gzipped(),
+        gzipped() + drips(100, 0.001),
+        gzipped() + chunked(),
+        gzipped() + until_close(),
+        headed(Content_Encoding="identity"),
+        headed(Content_Type="text/plain"),
+        rewritten(lambda body: b"\xef\xbb\xbf" + body),
+        rewritten(lambda body: b"\r\n " + body + b"\n"),
+        bomb(10 << 20),
+        bomb(10 << 20, compressed=False),
+    ],
+    ids=named,
+)
+def test_an_odd_answer_that_is_whole_is_taken(fault: Fault) -> None:
+    with Tenant(TEN, faults={1: fault}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+        assert len(tenant.seen) == 1
+
+
+@pytest.mark.parametrize("fault", [resets(), hangs_up()], ids=named)
+def test_a_kept_alive_connection_that_breaks_is_replaced(fault: Fault) -> None:
+    with Tenant(TEN, faults={2: fault}) as tenant, client_of(tenant) as client:
+        assert ask(client) == ask(client) == TEN
+        assert tenant.connections == 2
+
+
+def test_a_connection_that_ended_while_nobody_asked_costs_no_try() -> None:
+    with Tenant(TEN, faults={1: hangs_up(answered=True)}) as tenant, client_of(tenant) as client:
+        assert ask(client) == ask(client) == TEN
+        assert (len(tenant.seen), client.retries) == (2, 0)
+
+
+SLOW = [
+    hangs(),
+    hangs(after=0.5),
+    drips(1, 0.01),
+    gzipped() + drips(1, 0.01),
+    responds(500, "x" * 5000) + drips(1, 0.01),
+]
+
+
+@pytest.mark.parametrize("fault", SLOW, ids=named)
+def test_no_answer_takes_longer_than_the_time_it_has(fault: Fault) -> None:
+    with Tenant(TEN, faults=fault) as tenant, client_of(tenant, timeout=0.3) as client:
+        client.attempts = 2
+        began = time.monotonic()
+        with pytest.raises(CloudlockUnavailableError, match=r"within (0\.3 s|the time limit)"):
+            ask(client)
+        assert 0.5 < time.monotonic() - began < 1.2
+        assert len(tenant.seen) == 2
+
+
+def drips_until_close(exchange: Exchange) -> None:
+    exchange.send(exchange.head({"Connection": "close"}))
+    for byte in exchange.body:
+        exchange.pause(0.01)
+        exchange.send(bytes([byte]))
+
+
+@pytest.mark.parametrize(
+    "fault", [drips(1, 0.01, head=True), Fault("drips until close", drips_until_close)], ids=["head", "until close"]
+)
+def test_an_answer_cut_off_by_the_time_limit_is_called_late_not_wrong(fault: Fault) -> None:
+    with Tenant(TEN, faults=fault) as tenant, client_of(tenant, timeout=0.3) as client:
+        client.attempts = 1
+        began = time.monotonic()
+        with pytest.raises(CloudlockError) as error:
+            ask(client)
+        assert time.monotonic() - began < 0.8
+    assert type(error.value) is CloudlockUnavailableError
+    assert "within 0.3 s" in str(error.value)
+
+
+def test_a_slow_answer_is_asked_for_again() -> None:
+    with Tenant(TEN, faults={1: drips(1, 0.01), 2: hangs()}) as tenant, client_of(tenant, timeout=0.3) as client:
+        assert ask(client) == TEN
+        assert (tenant.connections, client.retries) == (3, 2)
+
+
+@pytest.mark.parametrize("through", ["tls", "proxy"])
+def test_the_time_limit_holds_through_tls_and_proxies_too(
+    through: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate(tmp_path)
+    with Tenant(TEN, faults={2: drips(1, 0.01)}) as tenant, tls(tenant, pem) as address, proxy("u", "p") as (place, _):
+        options = {"proxy": f"http://u:p@{place}"} if through == "proxy" else {}
+        with client_of(tenant, address, ca_bundle=str(pem), timeout=0.5, **options) as client:
+            client.attempts = 1
+            assert ask(client) == TEN
+            began = time.monotonic()
+            with pytest.raises(CloudlockUnavailableError, match="within"):
+                ask(client)
+            assert time.monotonic() - began < 1
+            assert ask(client) == TEN
+
+
+def test_the_time_limit_of_one_call_does_not_touch_the_next() -> None:
+    with Tenant(TEN, faults={2: hangs(0.3)}) as tenant, client_of(tenant, timeout=0.4) as client:
+        client.attempts = 1
+        ask(client)
+        time.sleep(0.2)
+        assert ask(client) == TEN
+        assert tenant.connections == 1
+
+
+def slow_names(monkeypatch: pytest.MonkeyPatch, seconds: float) -> threading.Event:
+    """Make the first look-up of a name slow; give what is set when it has begun."""
+    genuine, begun = socket.getaddrinfo, threading.Event()
+
+    def look_up(*args: Any, **options: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            time.sleep(seconds)
+        return genuine(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return begun
+
+
+def test_the_time_limit_counts_from_the_look_up_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(TEN, faults=drips(20, 0.01)) as tenant, client_of(tenant, timeout=0.2) as client:
+        client.attempts = 1
+        slow_names(monkeypatch, 0.3)
+        began = time.monotonic()
+        with pytest.raises(CloudlockUnavailableError, match=r"within 0\.2 s"):
+            ask(client)
+        assert time.monotonic() - began < 1
+
+
+def test_calls_of_several_threads_have_a_time_limit_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One begins, another begins and ends, and still the first is held to its time."""
+    errors: list[CloudlockError] = []
+
+    def ask_for_the_slow_one() -> None:
+        try:
+            ask(client, offset="5")
+        except CloudlockError as error:
+            errors.append(error)
+
+    slow = lambda request: drips(20, 0.02) if request.params["offset"] == "5" else None  # noqa: E731
+    with Tenant(TEN, faults=slow) as tenant, client_of(tenant, timeout=0.4) as client:
+        client.attempts = 1
+        begun = slow_names(monkeypatch, 0.1)
+        first = threading.Thread(target=ask_for_the_slow_one)
+        first.start()
+        assert begun.wait(5)
+        assert ask(client) == TEN
+        first.join()
+    assert [type(error) for error in errors] == [CloudlockUnavailableError]
+
+
+def test_no_clock_runs_on_after_a_call() -> None:
+    with Tenant(TEN, faults={2: responds(400)}) as tenant, client_of(tenant) as client:
+        ask(client)
+        with pytest.raises(CloudlockRequestError):
+            ask(client)
+    time.sleep(0.01)
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_silence_is_told_from_slowness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_READ_TIMEOUT", 0.2)
+    for fault in (hangs(), hangs(after=0.5)):
+        with Tenant(TEN, faults=fault) as tenant, client_of(tenant, timeout=5) as client:
+            client.attempts = 1
+            with pytest.raises(CloudlockUnavailableError, match="the server stopped answering within the time limit"):
+                ask(client)
+
+
+# --- answers that are no page -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (html(), "type text/html.*Please sign in"),
+        (html(content_type="application/json"), "type application/json.*Please sign in"),
+        (responds(200, b""), "0 bytes of type application/json and begins: with nothing"),
+        (responds(200, b" \n"), "2 bytes"),
+        (replaced({"error": "busy"}), "carries 'error'.*busy"),
+        (edited(message="Too many requests", items=[]), "carries 'message'"),
+        (replaced([]), "An object with a list of records was expected.*begins: \\[\\]"),
+        (replaced(7), "An object.*begins: 7"),
+        (replaced(None), "An object.*begins: null"),
+        (without("items"), "no list under 'items'"),
+        (edited(items=None), "no list under 'items'"),
+        (edited(items=[1]), "something that is not an object"),
+        (rewritten(lambda body: body.replace(b'"id":', b'"id":1,"id":', 1)), "'id' is given twice"),
+    ],
+    ids=named,
+)
+def test_what_is_no_page_is_asked_for_again_and_then_an_error(fault: Fault, words: str) -> None:
+    with Tenant(TEN, faults={1: fault}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+    with (
+        Tenant(TEN, faults=fault) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockResponseError, match=rf"^GET http://127.*was answered with status 200, but.*{words}"),
+    ):
+        ask(client)
+    assert len(tenant.seen) == 5
+
+
+@pytest.mark.parametrize("status", [201, 204, 206])
+def test_a_success_that_is_not_200_is_none(status: int) -> None:
+    with (
+        Tenant(TEN, faults=responds(status)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockResponseError, match=f"status {status}.*Only 200 carries records"),
+    ):
+        ask(client)
+    assert len(tenant.seen) == 5
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "compress", "x-unknown"])
+def test_an_encoding_not_asked_for_is_an_error_that_names_it(encoding: str) -> None:
+    with (
+        Tenant(TEN, faults=headed(Content_Encoding=encoding)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockResponseError, match=f"packed as '{encoding}', which was not asked for"),
+    ):
+        ask(client)
+
+
+# --- answers too large ------------------------------------------------------------------------------------------------
+
+
+def test_a_bomb_is_refused_before_it_fills_the_memory() -> None:
+    with Tenant(TEN, faults=bomb(1 << 40)) as tenant, client_of(tenant) as client:
+        client.attempts = 1
+        tracemalloc.start()
+        try:
+            with pytest.raises(CloudlockResponseError, match="beyond what is reasonable"):
+                ask(client)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 128 << 20
+
+
+def test_an_answer_has_a_ceiling_also_when_it_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_BYTES", 4 << 20)
+    with Tenant(TEN) as tenant, client_of(tenant) as client:
+        whole = len(client.get("threats", {"limit": "100"}, bytes))
+    faults = {1: bomb((4 << 20) - whole, compressed=False), 2: bomb((4 << 20) - whole + 1, compressed=False)}
+    with Tenant(TEN, faults=faults) as tenant, client_of(tenant) as client:
+        client.attempts = 1
+        assert len(client.get("threats", {"limit": "100"}, bytes)) == 4 << 20
+        with pytest.raises(CloudlockResponseError, match=r"more than 4 MiB.*beyond what is reasonable"):
+            client.get("threats", {"limit": "100"}, bytes)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_of_an_error_only_the_beginning_is_read(compressed: bool) -> None:
+    with Tenant(TEN, faults=responds(400, "no") + bomb(1 << 40, compressed=compressed)) as tenant:
+        began = time.monotonic()
+        with client_of(tenant) as client, pytest.raises(CloudlockRequestError, match="status 400"):
+            ask(client)
+    assert time.monotonic() - began < 1
+
+
+# --- statuses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_asked_for_again(status: int) -> None:
+    with Tenant(TEN, faults={1: responds(status), 2: html(status)}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+        assert (client.requests, client.retries) == (3, 2)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_what_does_not_pass_is_an_error_after_five_tries(status: int) -> None:
+    with (
+        Tenant(TEN, faults=responds(status)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockUnavailableError, match=f"status {status}.*Try again later"),
+    ):
+        ask(client)
+    assert len(tenant.seen) == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (400, CloudlockRequestError, "will not be accepted"),
+        (404, CloudlockRequestError, "connection's host"),
+        (422, CloudlockRequestError, "will not be accepted"),
+        (401, CloudlockAuthError, "access token"),
+        (403, CloudlockAuthError, "allow-list.*licence"),
+        (888, CloudlockAuthError, "newer version"),
+    ],
+)
+def test_what_will_not_pass_is_asked_for_once(status: int, kind: type[CloudlockError], words: str) -> None:
+    said = {"message": "Parameter 'limit' is too large", "detail": "internal"}
+    with (
+        Tenant(TEN, faults=responds(status, said)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(kind, match=f"status {status} and says: Parameter 'limit' is too large.*{words}") as refused,
+    ):
+        ask(client)
+    assert len(tenant.seen) == 1
+    assert "internal" not in str(refused.value)
+    assert getattr(refused.value, "status", status) == status
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        (b"plain words", "says: plain words."),
+        (b'{"message": 7}', 'says: {"message": 7}.'),
+        (b'["not", "an object"]', 'says: ["not", "an object"].'),
+        (b"<html>\r\n  <b>no</b>\x00\x1b[31m", "says: <html> <b>no</b> [31m."),
+        (b"\xff\xfe", "says: \ufffd\ufffd."),
+        (b"x" * 100_000, "says: " + "x" * 200 + ". The"),
+        (b"[" * 60_000, "says: " + "[" * 200 + ". The"),
+        (b"", "was answered with status 400. The"),
+    ],
+)
+def test_the_servers_words_are_quoted_short_and_clean(body: bytes, quoted: str) -> None:
+    with (
+        Tenant(TEN, faults=responds(400, body)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockRequestError, match=re.escape(quoted)) as refused,
+    ):
+        ask(client)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "broken", [short_body(), resets(after=0.5), gzipped(cut=True), headed(Content_Encoding="br")], ids=named
+)
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (responds(401), CloudlockAuthError, "status 401"),
+        (responds(404), CloudlockRequestError, "status 404"),
+        (throttled(86400), CloudlockUnavailableError, "asks to wait 86400 s"),
+    ],
+    ids=named,
+)
+def test_a_status_counts_also_where_its_words_are_broken_off(
+    answer: Fault, broken: Fault, kind: type[CloudlockError], words: str
+) -> None:
+    with (
+        Tenant(TEN, faults=answer + broken) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(kind, match=words),
+    ):
+        ask(client)
+    assert len(tenant.seen) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_refused_and_the_other_host_never_hears_of_it(status: int) -> None:
+    with Tenant(TEN) as other:
+        elsewhere = redirects(f"{other.url}/api/v2/threats", status)
+        with (
+            Tenant(TEN, faults=elsewhere) as tenant,
+            client_of(tenant) as client,
+            pytest.raises(CloudlockConfigError, match=f"redirects to {other.url}/api/v2/threats; redirects are never"),
+        ):
+            ask(client)
+        assert len(tenant.seen) == 1
+        assert other.connections == 0
+
+
+def test_a_redirect_to_the_same_host_is_refused_too() -> None:
+    with (
+        Tenant(TEN, faults=redirects("/api/v2/threats?again", 301)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockConfigError, match="redirects to /api/v2/threats"),
+    ):
+        ask(client)
+    assert len(tenant.seen) == 1
+
+
+# --- waits ------------------------------------------------------------------------------------------------------------
+
+
+def gaps(tenant: Tenant) -> list[float]:
+    return [later.at - earlier.at for earlier, later in pairwise(tenant.seen)]
+
+
+def test_a_wait_that_was_asked_for_is_waited() -> None:
+    with Tenant(TEN, faults={1: throttled(2)}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+        assert 2 <= gaps(tenant)[0] < 3
+
+
+def test_a_wait_until_a_date_is_measured_by_the_servers_clock() -> None:
+    ahead = Habits(clock=timedelta(hours=1))
+    with Tenant(TEN, ahead, faults={1: throttled(timedelta(seconds=1))}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+        assert 1 <= gaps(tenant)[0] < 2
+
+
+@pytest.mark.parametrize(
+    ("wait", "named_delay"),
+    [(61, "61 s"), (86400, "86400 s"), (9999999999, "9999999999 s"), (timedelta(days=1), "86400 s")],
+)
+def test_a_wait_longer_than_a_minute_is_left_to_airflow(wait: Any, named_delay: str) -> None:
+    with Tenant(TEN, faults=throttled(wait)) as tenant, client_of(tenant) as client:
+        began = time.monotonic()
+        with pytest.raises(CloudlockUnavailableError, match=f"asks to wait {named_delay}") as error:
+            ask(client)
+        assert time.monotonic() - began < 1
+        assert len(tenant.seen) == 1
+    assert error.value.retryable
+    assert error.value.retry_after == float(named_delay.removesuffix(" s"))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_waits_of_up_to_a_minute_are_waited_and_bounded_in_number(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
+    with (
+        Tenant(TEN, faults=throttled(60, status=status)) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockUnavailableError, match="asks to wait 60 s"),
+    ):
+        ask(client)
+    assert waits == [60.0] * 4
+    assert len(tenant.seen) == 5
+
+
+def test_without_a_word_of_the_server_waits_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BACKOFF", GENUINE_BACKOFF)
+    waits: list[float] = []
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
+    odd = throttled("soon")
+    with Tenant(TEN, faults={1: responds(503), 2: odd, 3: resets(), 4: html()}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+    assert [low <= wait <= low + 0.5 for wait, low in zip(waits, (0.5, 1, 2, 4), strict=True)] == [True] * 4
+
+
+def test_every_retry_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    with Tenant(TEN, faults={1: responds(503), 2: throttled(0)}) as tenant, client_of(tenant) as client:
+        ask(client)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "status 503" in told[0]
+    assert "Try 2 of 5 follows in 0.0 s" in told[0]
+    assert "Try 3 of 5" in told[1]
+
+
+# --- the token stays where it belongs ---------------------------------------------------------------------------------
+
+
+def echo(make: Any) -> Fault:
+    """Answer with something made of the token that was sent."""
+
+    def act(exchange: Exchange) -> None:
+        make(exchange, exchange.request.headers["Authorization"].removeprefix("Bearer "))
+
+    return Fault(f"echo {make.__name__}", act)
+
+
+def in_html(exchange: Exchange, token: str) -> None:
+    exchange.answer(200, f"<html>Hello {token}, {token}", "text/html")
+
+
+def in_json(exchange: Exchange, token: str) -> None:
+    exchange.answer(200, {"error": f"no such token: {token}"})
+
+
+def in_headers(exchange: Exchange, token: str) -> None:
+    exchange.answer(200, "", f"text/plain; token={token}")
+
+
+def in_location(exchange: Exchange, token: str) -> None:
+    exchange.answer(302, "")
+    exchange.headers["Location"] = f"https://sso.example.com/?token={token}"
+
+
+def in_location_encoded(exchange: Exchange, token: str) -> None:
+    exchange.answer(302, "")
+    exchange.headers["Location"] = f"https://sso.example.com/?token={quote(token, safe='')}"
+
+
+def as_a_key_given_twice(exchange: Exchange, token: str) -> None:
+    exchange.answer(200, f'{{"{token}":1,"{token}":2}}')
+
+
+def across_the_end_of_a_message(exchange: Exchange, token: str) -> None:
+    exchange.answer(400, {"message": "x" * (200 - len(token) // 2) + token + "y" * 50})
+
+
+def across_the_end_of_an_excerpt(exchange: Exchange, token: str) -> None:
+    exchange.answer(200, "x" * (200 - len(token) // 2) + token + "y" * 50)
+
+
+def across_the_end_of_what_is_read_of_an_error(exchange: Exchange, token: str) -> None:
+    exchange.answer(400, " " * ((1 << 16) - len(token) + 1) + token)
+
+
+def across_the_end_of_what_is_looked_at_of_an_answer(exchange: Exchange, token: str) -> None:
+    exchange.answer(200, " " * ((1 << 16) - len(token) + 1) + token)
+
+
+ECHOES = (
+    in_html,
+    in_json,
+    in_headers,
+    in_location,
+    in_location_encoded,
+    as_a_key_given_twice,
+    across_the_end_of_a_message,
+    across_the_end_of_an_excerpt,
+    across_the_end_of_what_is_read_of_an_error,
+    across_the_end_of_what_is_looked_at_of_an_answer,
+)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [echoes_token(status) for status in (400, 401, 403, 404, 408, 429, 500, 888)] + [echo(make) for make in ECHOES],
+    ids=named,
+)
+@pytest.mark.parametrize("token", [TOKEN, "c2VjcmV0/dG9r+ZW4tZm9y/dGVzdHM=="])
+def test_the_token_is_in_no_message_and_no_log(fault: Fault, token: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        Tenant(TEN, faults=fault, token=token) as tenant,
+        client_of(tenant, token=f" {token}\n") as client,
+        pytest.raises(CloudlockError) as error,
+    ):
+        ask(client)
+    assert tenant.seen
+    for text in (everything_said(error.value), caplog.text):
+        assert token[: len(token) // 2] not in text
+        assert quote(token[: len(token) // 2], safe="") not in text
+
+
+# --- certificates and proxies -----------------------------------------------------------------------------------------
+
+
+def test_a_certificate_must_be_trusted(tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with Tenant(TEN) as tenant, tls(tenant, pem) as address:
+        with (
+            client_of(tenant, address) as client,
+            pytest.raises(CloudlockConfigError, match=r"certificate is not accepted: self-signed.*ca_bundle"),
+        ):
+            ask(client)
+        assert client.requests == 1
+        assert tenant.seen == []
+        with client_of(tenant, address, ca_bundle=str(pem)) as client:
+            assert ask(client) == TEN
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "words"), [("tenant.example.com", 1, "mismatch"), ("127.0.0.1", -1, "expired")]
+)
+def test_a_certificate_must_be_the_hosts_own_and_in_force(tmp_path: Path, name: str, days: int, words: str) -> None:
+    pem = certificate(tmp_path, name, days=days)
+    with (
+        Tenant(TEN) as tenant,
+        tls(tenant, pem) as address,
+        client_of(tenant, address, ca_bundle=str(pem)) as client,
+        pytest.raises(CloudlockConfigError, match=f"certificate is not accepted: .*{words}"),
+    ):
+        ask(client)
+    assert tenant.seen == []
+
+
+@pytest.mark.parametrize("path", ["absent.pem", ""])
+def test_a_ca_bundle_that_is_not_there_is_told_at_once(tmp_path: Path, path: str) -> None:
+    with pytest.raises(CloudlockConfigError, match=r"ca_bundle.* cannot be used on this worker.*PEM"):
+        CloudlockClient("https://127.0.0.1/api/v2", TOKEN, ca_bundle=str(tmp_path / path))
+
+
+def test_a_ca_bundle_without_certificates_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    with pytest.raises(CloudlockConfigError, match=r"ca_bundle.* cannot be used on this worker.*PEM"):
+        CloudlockClient("https://127.0.0.1/api/v2", TOKEN, ca_bundle=str(tmp_path / "empty.pem"))
+
+
+def test_a_proxy_with_a_password_carries_the_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    pem = certificate(tmp_path)
+    with Tenant(TEN) as tenant, tls(tenant, pem) as address, proxy("user", "p@ss word") as (place, served):
+        options = {"ca_bundle": str(pem), "proxy": f"http://user:p%40ss%20word@{place}"}
+        with client_of(tenant, address, **options) as client:
+            assert ask(client) == TEN
+        assert served == [address.removeprefix("https://")]
+        assert "Proxy-Authorization" not in tenant.seen[0].headers
+    assert "p%40ss" not in caplog.text
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    pem = certificate(tmp_path)
+    with Tenant(TEN) as tenant, tls(tenant, pem) as address, proxy("user", "other") as (place, served):
+        with (
+            client_of(tenant, address, ca_bundle=str(pem), proxy=f"http://user:hush-hush@{place}") as client,
+            pytest.raises(CloudlockUnavailableError, match="the proxy refuses or cannot be reached") as error,
+        ):
+            ask(client)
+        assert served == []
+        assert tenant.seen == []
+    assert "hush" not in everything_said(error.value) + caplog.text
+
+
+def test_a_proxy_serves_plain_http_too_and_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant asked as a proxy answers by itself: what it has seen tells which way a call went."""
+    with Tenant(TEN) as between, Tenant(TEN) as tenant:
+        way = between.url.replace("http://", "http://user:secret@")
+        with client_of(tenant, proxy=way) as client:
+            assert ask(client) == TEN
+        assert between.seen[0].target.startswith(f"{tenant.url}/api/v2/threats?")
+        assert between.seen[0].headers["Proxy-Authorization"].startswith("Basic ")
+        assert tenant.seen == []
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with client_of(tenant, proxy=way) as client:
+            assert ask(client) == TEN
+        assert (len(between.seen), len(tenant.seen)) == (1, 1)
+
+
+def test_the_proxy_of_the_environment_is_used_and_the_connections_own_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Tenant(TEN) as environments, Tenant(TEN) as own, Tenant(TEN) as tenant:
+        monkeypatch.setenv("http_proxy", environments.url)
+        with client_of(tenant) as client:
+            ask(client)
+        assert len(environments.seen) == 1
+        with client_of(tenant, proxy=own.url) as client:
+            ask(client)
+        assert (len(environments.seen), len(own.seen), len(tenant.seen)) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "http://",
+        "http://:hush-hush@",
+        "http://127.0.0.1:port",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:99999",
+        "http://[::1",
+        "http:// 127.0.0.1:1",
+        "http://user:hush-hush\u2013@127.0.0.1:1",
+        "http://user:hush-hush\n@127.0.0.1:1",
+        "127.0.0.1:3128",
+        "proxy.example.com:3128",
+        "socks5://127.0.0.1:1",
+        "nonsense://127.0.0.1:1",
+    ],
+)
+def test_a_proxy_address_that_is_none_is_told_at_once(address: str) -> None:
+    with pytest.raises(CloudlockConfigError, match=r"proxy is not usable. Give http://host:port") as error:
+        CloudlockClient("https://127.0.0.1/api/v2", TOKEN, proxy=address)
+    assert "hush" not in everything_said(error.value)
+
+
+@pytest.mark.parametrize("address", ["http://", "nonsense://127.0.0.1:1", "http://127.0.0.1:port"])
+def test_a_proxy_of_the_environment_that_is_none_is_wrong_set_up(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("http_proxy", address)
+    with (
+        Tenant(TEN) as tenant,
+        client_of(tenant) as client,
+        pytest.raises(CloudlockConfigError, match="proxy"),
+    ):
+        ask(client)
+    assert tenant.seen == []
+
+
+# --- nobody there -----------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_says_so() -> None:
+    client = CloudlockClient(f"http://{refused_address()}/api/v2", TOKEN)
+    with pytest.raises(CloudlockUnavailableError, match=r"the connection was refused\. Check the connection's host"):
+        ask(client)
+    assert client.requests == 5
+
+
+def test_a_proxy_that_is_not_there_says_so() -> None:
+    client = CloudlockClient("http://127.0.0.1:1/api/v2", TOKEN, proxy=f"http://{refused_address()}")
+    with pytest.raises(CloudlockUnavailableError, match="the proxy refuses or cannot be reached"):
+        ask(client)
+
+
+def test_an_unknown_host_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    client = CloudlockClient("https://tenant.invalid/api/v2", TOKEN)
+    with pytest.raises(CloudlockUnavailableError, match="the host's name cannot be resolved"):
+        ask(client)
+
+
+@pytest.mark.parametrize(
+    ("connect", "timeout", "words"),
+    [(0.2, 5, r"no connection within the time limit\. Check host and firewall"), (5, 0.2, r"within (0\.2 s|the time)")],
+)
+def test_nobody_accepting_says_so(monkeypatch: pytest.MonkeyPatch, connect: float, timeout: float, words: str) -> None:
+    monkeypatch.setattr(module, "_CONNECT_TIMEOUT", connect)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        client = CloudlockClient("http://{}:{}/api/v2".format(*listener.getsockname()), TOKEN, timeout=timeout)
+        client.attempts = 1
+        began = time.monotonic()
+        with pytest.raises(CloudlockUnavailableError, match=words):
+            ask(client)
+        assert time.monotonic() - began < 1
+        for each in waiting:
+            each.close()
+
+
+def test_what_parse_raises_beyond_a_bad_answer_passes_through() -> None:
+    def refuse(body: bytes) -> None:
+        raise CloudlockConfigError(f"{len(body) > 0}")
+
+    with Tenant(TEN) as tenant, client_of(tenant) as client, pytest.raises(CloudlockConfigError, match=r"^True$"):
+        ask(client, refuse)
+    assert len(tenant.seen) == 1
+
+
+def test_gzip_of_several_members_is_one_body() -> None:
+    def act(exchange: Exchange) -> None:
+        exchange.headers["Content-Encoding"] = "gzip"
+        exchange.body = gzip.compress(exchange.body[:100]) + gzip.compress(exchange.body[100:])
+
+    with Tenant(TEN, faults={1: Fault("members", act)}) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN

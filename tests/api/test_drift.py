@@ -1,0 +1,332 @@
+"""Whole result sets of sets that move while they are read: complete, or an error, and never quietly less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_cloudlock.api.resources import THREATS, Query
+from airflow_provider_cloudlock.exceptions import CloudlockDriftError
+from tests.api.reading import DAY, END, NEXT, START, WINDOW, keys, read
+from tests.support import Habits, Record, Request, Tenant, day_of_records, ids, instant, record
+
+TIMED = replace(THREATS, bounds="time")
+#: By id they stand in another order than by time.
+MANY = [each | {"id": n * 37 % 101} for n, each in enumerate(day_of_records(DAY, 100), 1)]
+
+Change = Callable[[Tenant], object]
+
+
+def assert_steady(tenant: Tenant, result: Any, *coming: Record) -> None:
+    """The promise while things change: what was there throughout, each once; and nothing that never was."""
+    got = keys(result)
+    assert len(set(got)) == len(got)
+    assert set(tenant.steady(DAY, NEXT)) <= set(got) <= set(ids([*MANY, *coming]))
+
+
+def delete(*places: int) -> Change:
+    """Delete records by their place in time."""
+    return lambda tenant: tenant.delete(*(MANY[place]["id"] for place in places))
+
+
+def move(place: int, hour: float) -> Change:
+    return lambda tenant: tenant.change(MANY[place]["id"], created_at=(START + timedelta(hours=hour)).isoformat())
+
+
+def dismiss(*places: int) -> Change:
+    return lambda tenant: tenant.dismiss(*(MANY[place]["id"] for place in places))
+
+
+def both(*changes: Change) -> Change:
+    return lambda tenant: [change(tenant) for change in changes]
+
+
+EARLY, LATE = record(1001, "2026-01-02T00:00:30Z"), record(1002, "2026-01-02T23:59:30Z")
+
+
+def insert(*records: Record) -> Change:
+    return lambda tenant: tenant.insert(*records)
+
+
+CHANGES = {
+    "the head is deleted": delete(*range(10)),
+    "the first is deleted": delete(0),
+    "the anchor is deleted": delete(39),
+    "the one before the anchor is deleted": delete(38),
+    "the last is deleted": delete(99),
+    "what is not read yet is deleted": delete(*range(60, 70)),
+    "all but a few are deleted": delete(*range(5, 100)),
+    "all is deleted": delete(*range(100)),
+    "one comes before": insert(EARLY),
+    "one comes behind": insert(LATE),
+    "one comes for one that goes": both(insert(EARLY), delete(5)),
+    "one comes behind for one that goes before": both(insert(LATE), delete(5)),
+    "one moves to the end": move(5, 23.99),
+    "one moves to the beginning": move(90, 0.01),
+    "two change places over the anchor": both(move(5, 23.99), move(90, 0.01)),
+    "some read are dismissed": dismiss(1, 2, 4),
+    "some not read are dismissed": dismiss(70, 71, 73),
+    "the anchor is dismissed": dismiss(40, 38),
+}
+
+
+@pytest.fixture(params=["dicts", "arrow"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both kinds of pages."""
+    return str(request.param)
+
+
+# --- one change, at any moment ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [2, 4])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_one_change_costs_time_and_nothing_else(change: Change, number: int) -> None:
+    with Tenant(MANY, Habits(cap=40), before={number: change}) as tenant:
+        assert_steady(tenant, read(tenant), EARLY, LATE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"), [("dicts", "-created_at"), ("arrow", "-created_at"), ("dicts", "id"), ("arrow", "updated_at")]
+)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_one_change_of_a_set_in_another_order(kind: str, change: Change, order: str) -> None:
+    habits = Habits(cap=40, ignores={"order"}, default_order=order, total="absent")
+    with Tenant(MANY, habits, before={2: change}) as tenant:
+        assert_steady(tenant, read(tenant, kind), EARLY, LATE)
+
+
+def test_records_that_come_or_go_behind_the_anchor_cost_no_second_reading() -> None:
+    with Tenant(MANY, Habits(cap=40), before={2: insert(LATE), 3: delete(95)}) as tenant:
+        assert_steady(tenant, read(tenant), LATE)
+        assert [request.params["offset"] for request in tenant.seen].count("0") == 1
+
+
+def test_a_set_that_moved_is_read_again_with_the_largest_page() -> None:
+    with Tenant(MANY, before={2: delete(0)}) as tenant:
+        result = read(tenant, page_size=40)
+        assert_steady(tenant, result)
+        assert result.proof == "single_response"
+        limits = [request.params["limit"] for request in tenant.seen]
+        assert limits[:3] == ["40", "40", "100000"]
+
+
+def test_the_same_record_may_change_its_status_while_it_is_the_anchor(kind: str) -> None:
+    with Tenant(MANY, Habits(cap=40), before={2: dismiss(40, 38), 3: dismiss(77, 79)}) as tenant:
+        assert_steady(tenant, read(tenant, kind))
+        assert [request.params["offset"] for request in tenant.seen].count("0") == 1
+
+
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("total", ["true", "absent"])
+def test_a_set_that_ends_meanwhile_is_read_again(number: int, total: Any) -> None:
+    with Tenant(MANY, Habits(cap=40, total=total), before={number: delete(*range(100))}) as tenant:
+        assert keys(read(tenant)) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("total", ["true", "absent"])
+def test_an_empty_set_that_fills_meanwhile(number: int, total: Any) -> None:
+    script = {number: lambda tenant: tenant.insert(*MANY)}
+    with Tenant([], Habits(cap=40, total=total), before={n: c for n, c in script.items() if n < 3}) as tenant:
+        assert len(keys(read(tenant))) == 100 * (number < 3)
+
+
+# --- the end of a set -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("total", ["true", "absent", "zero"])
+def test_a_deletion_before_the_end_is_confirmed_hides_nothing(total: Any) -> None:
+    """Forty of forty-one came; one of them goes, and the last moves to where nobody looked."""
+    with Tenant(MANY[:41], Habits(cap=40, total=total), before={2: delete(3)}) as tenant:
+        assert_steady(tenant, read(tenant))
+
+
+@pytest.mark.parametrize("total", ["true", "absent", "zero"])
+def test_a_deletion_while_the_end_is_confirmed_hides_nothing(total: Any) -> None:
+    """The anchor comes alone as the cap is one for a while; what lies beyond it is asked for when it has moved."""
+    with Tenant(MANY[:6], Habits(cap=[5, 1, 5], total=total), before={3: delete(0)}) as tenant:
+        assert_steady(tenant, read(tenant))
+
+
+def test_a_deletion_while_pages_of_one_are_read_hides_nothing() -> None:
+    with Tenant(MANY[:2], Habits(total="absent"), before={3: delete(0)}) as tenant:
+        assert_steady(tenant, read(tenant, page_size=1))
+
+
+# --- changes that would need more than a key to be seen ---------------------------------------------------------------
+
+
+def test_equal_times_in_another_order_after_a_deletion_hide_nothing() -> None:
+    """The first of ``a b | c d`` goes, and the server lists those of one instant anew: ``c b d``."""
+    held = [record(number, "2026-01-02T12:00:00Z") for number in (4, 2, 1, 3)]
+    change = both(lambda tenant: tenant.delete(4), lambda tenant: tenant.behave(ties="id"))
+    with Tenant(held, Habits(cap=2, total="absent"), before={2: change}) as tenant:
+        got = keys(read(tenant))
+        assert set(tenant.steady(DAY, NEXT)) <= set(got)
+
+
+def test_an_anchor_that_moves_over_others_hides_nothing() -> None:
+    """The anchor is created anew behind the next record while one before it goes: ``a b c | d e``, ``a d c e``."""
+    change = both(delete(1), move(2, 6))
+    hours = (START + timedelta(hours=n) for n in (1, 2, 3, 4, 8))
+    five = [each | {"created_at": hour.isoformat()} for each, hour in zip(MANY[:5], hours, strict=True)]
+    with Tenant(five, Habits(cap=3), before={2: change}) as tenant:
+        got = keys(read(tenant))
+        assert set(tenant.steady(DAY, NEXT)) <= set(got)
+
+
+# --- sets that never hold still ---------------------------------------------------------------------------------------
+
+
+def restless(tenant: Tenant, request: Request) -> None:
+    """Delete the oldest record before every page but the first."""
+    if request.params["offset"] != "0" and tenant.records:
+        tenant.delete(tenant.records[0]["id"])
+
+
+def test_a_set_that_never_holds_still_is_an_error_after_four_readings(kind: str) -> None:
+    with (
+        Tenant(MANY, Habits(cap=40), before=restless) as tenant,
+        pytest.raises(CloudlockDriftError, match="in 4 readings the record at offset 39 was another one") as error,
+    ):
+        read(tenant, kind)
+    assert [request.params["offset"] for request in tenant.seen] == ["0", "39"] * 4
+    assert error.value.retryable
+    assert "Nothing was kept. Try again later" in str(error.value)
+
+
+def test_what_comes_and_goes_before_the_anchor_without_moving_it_does_no_harm() -> None:
+    def stir(tenant: Tenant, request: Request) -> None:
+        if request.params["offset"] == "0":
+            tenant.insert(record(1000 + request.number, "2026-01-02T00:00:01Z"))
+        elif request.params["offset"] == "39":
+            tenant.delete(1000 + request.number - 1)
+            tenant.insert(record(2000 + request.number, "2026-01-02T00:00:02Z"))
+
+    habits = Habits(cap=40, ignores={"order"}, default_order="created_at")
+    with Tenant(MANY, habits, before=stir) as tenant:
+        assert_steady(tenant, read(tenant), *(record(n, DAY) for n in [*range(1000, 1020), *range(2000, 2020)]))
+
+
+def test_two_readings_in_no_order_of_time_must_agree() -> None:
+    """By id, one comes and one goes before the anchor in every reading: each reading fits, no two agree."""
+
+    def swap(tenant: Tenant, request: Request) -> None:
+        if request.params["offset"] == "39":
+            tenant.delete(min(int(each["id"]) for each in tenant.records))
+            tenant.insert(record(-request.number, "2026-01-02T12:00:00Z"))
+
+    habits = Habits(cap=40, ignores={"order"}, default_order="id")
+    with (
+        Tenant(MANY, habits, before=swap) as tenant,
+        pytest.raises(CloudlockDriftError, match="no two readings were the same"),
+    ):
+        read(tenant)
+    assert [request.params["offset"] for request in tenant.seen].count("0") == 4
+
+
+@pytest.mark.parametrize("order", ["id", "updated_at", "-updated_at"])
+def test_one_reading_in_no_order_of_time_is_no_proof(order: str) -> None:
+    with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
+        assert_steady(tenant, read(tenant))
+        assert [request.params["offset"] for request in tenant.seen].count("0") == 2
+
+
+@pytest.mark.parametrize("order", ["created_at", "-created_at"])
+def test_one_reading_in_an_order_of_time_is_proof(order: str) -> None:
+    with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
+        assert_steady(tenant, read(tenant))
+        assert [request.params["offset"] for request in tenant.seen].count("0") == 1
+
+
+def test_a_record_that_changes_places_over_the_anchor_is_found_by_the_second_reading() -> None:
+    """By ``updated_at``, one not read yet moves to the beginning and one read to the end: the first reading fits."""
+    by_update = sorted(MANY, key=lambda each: instant(each["updated_at"]) or START)
+
+    def swap(tenant: Tenant) -> None:
+        tenant.change(by_update[60]["id"], updated_at="2026-01-01T00:00:00Z")
+        tenant.change(by_update[5]["id"], updated_at="2026-01-09T00:00:00Z")
+
+    habits = Habits(cap=40, ignores={"order"}, default_order="updated_at")
+    with Tenant(MANY, habits, before={2: swap}) as tenant:
+        assert_steady(tenant, read(tenant))
+
+
+# --- halves -----------------------------------------------------------------------------------------------------------
+
+
+def span(request: Request) -> tuple[datetime, datetime]:
+    start, end = instant(request.params["created_after"]), instant(request.params["created_before"])
+    assert start is not None
+    assert end is not None
+    return start, end
+
+
+def restless_beyond(hours: float) -> Callable[[Tenant, Request], None]:
+    """Windows of more than so many hours never hold still."""
+
+    def change(tenant: Tenant, request: Request) -> None:
+        start, end = span(request)
+        if end - start > timedelta(hours=hours, minutes=1) and request.params["offset"] != "0":
+            tenant.delete(tenant.window(start, end)[0]["id"])
+
+    return change
+
+
+@pytest.mark.parametrize("hours", [12, 6])
+def test_where_bounds_have_a_time_of_day_a_restless_window_is_read_in_halves(kind: str, hours: float) -> None:
+    with Tenant(MANY, Habits(cap=15), before=restless_beyond(hours)) as tenant:
+        result = read(tenant, kind, resource=TIMED)
+        assert_steady(tenant, result)
+        assert result.proof == "anchored"
+        assert result.reported_total is None
+        starts = {span(request)[0] + timedelta(seconds=1) for request in tenant.seen}
+        assert starts == {START + timedelta(hours=n) for n in ((0, 12) if hours == 12 else (0, 6, 12, 18))}
+
+
+def test_halves_are_bounded_too() -> None:
+    with (
+        Tenant(MANY, Habits(cap=5), before=restless_beyond(1)) as tenant,
+        pytest.raises(CloudlockDriftError, match="4 readings"),
+    ):
+        read(tenant, resource=TIMED)
+    assert len(tenant.seen) <= 60
+
+
+def test_where_bounds_are_dates_there_are_no_halves() -> None:
+    with Tenant(MANY, Habits(cap=40), before=restless_beyond(12)) as tenant, pytest.raises(CloudlockDriftError):
+        read(tenant, resource=THREATS)
+    assert len({span(request) for request in tenant.seen}) == 1
+
+
+def test_a_record_that_moves_from_one_half_to_the_other_is_held_once() -> None:
+    moved = False
+
+    def change(tenant: Tenant, request: Request) -> None:
+        nonlocal moved
+        restless_beyond(12)(tenant, request)
+        if not moved and span(request)[0] > START + timedelta(hours=11):
+            moved = True
+            tenant.change(MANY[30]["id"], created_at="2026-01-02T18:00:00Z")
+
+    with Tenant(MANY, Habits(cap=15), before=change) as tenant:
+        got = keys(read(tenant, resource=TIMED))
+        assert moved
+        assert len(got) == len(set(got))
+
+
+def test_open_windows_have_no_halves() -> None:
+    def change(tenant: Tenant, request: Request) -> None:
+        if request.params["offset"] != "0":
+            tenant.delete(tenant.records[0]["id"])
+
+    for query in (Query(start=START), Query(end=END), Query()):
+        with Tenant(MANY, Habits(cap=40), before=change) as tenant, pytest.raises(CloudlockDriftError):
+            read(tenant, resource=TIMED, query=query)
+        assert len(tenant.seen) == 8
+    assert WINDOW.halves() is not None

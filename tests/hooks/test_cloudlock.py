@@ -1,0 +1,520 @@
+"""The hook: from an Airflow connection to records."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import redact  # type: ignore[attr-defined]
+
+from airflow_provider_cloudlock.exceptions import (
+    CloudlockAuthError,
+    CloudlockConfigError,
+    CloudlockDataError,
+    CloudlockDriftError,
+    CloudlockResponseError,
+)
+from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
+from tests.api.asking import everything_said
+from tests.api.loopback import certificate, tls
+from tests.support import (
+    TOKEN,
+    Fault,
+    Habits,
+    Record,
+    Tenant,
+    day_of_records,
+    echoes_token,
+    hangs,
+    html,
+    instant,
+    record,
+    redirects,
+    responds,
+)
+
+DAYS = [f"2026-01-0{n}" for n in range(1, 6)]
+RECORDS = [each for day in DAYS[:4] for each in day_of_records(day, 30)]
+Connect = Callable[..., CloudlockHook]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Make a hook of a tenant's connection: written as JSON, or as the text given."""
+
+    def make(tenant: Tenant | None = None, text: str | None = None, **fields: Any) -> CloudlockHook:
+        fields = {"conn_type": "cloudlock", "host": tenant and tenant.url, "password": TOKEN} | fields
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", text or json.dumps(fields))
+        return CloudlockHook()
+
+    return make
+
+
+def named(value: object) -> str:
+    """Name a case by what is asked for, not by what is answered."""
+    return ",".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else ""
+
+
+# --- the connection ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["{url}", "{url}/", "{url}/api/v2", "{url}/api/v2/", " {url} "])
+def test_the_host_in_any_form(connect: Connect, form: str) -> None:
+    with Tenant(RECORDS) as tenant:
+        assert list(connect(tenant, host=form.format(url=tenant.url)).iter_records(limit=3)) == RECORDS[:3]
+        assert {request.path for request in tenant.seen} == {"/api/v2/threats"}
+
+
+def test_the_port_may_stand_in_its_own_field(connect: Connect) -> None:
+    with Tenant(RECORDS) as tenant:
+        host, _, port = tenant.url.rpartition(":")
+        assert list(connect(tenant, host=host, port=int(port)).iter_records(limit=3)) == RECORDS[:3]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "cloudlock://:{token}@{host}/?page_size=7&timeout=30&requests_per_second=1000.5",
+        "cloudlock://:{token}@{host}/?__extra__=%7B%22page_size%22%3A+7%7D",
+    ],
+)
+def test_a_connection_written_as_a_uri(connect: Connect, form: str) -> None:
+    with Tenant(RECORDS) as tenant:
+        text = form.format(token=quote(TOKEN, safe=""), host=quote(tenant.url, safe=""))
+        assert list(connect(text=text).iter_records(limit=20)) == RECORDS[:20]
+        assert tenant.seen[0].params["limit"] == "7"
+
+
+@pytest.mark.parametrize("size", [7, "7"])
+def test_the_page_size_of_the_connection_and_the_callers_own(connect: Connect, size: Any) -> None:
+    with Tenant(RECORDS) as tenant:
+        hook = connect(tenant, extra={"page_size": size})
+        list(hook.iter_records())
+        list(hook.iter_records(page_size=50))
+        list(connect(tenant, extra={}).iter_records())
+        list(connect(tenant, extra={"page_size": ""}).iter_records())
+        limits = [request.params["limit"] for request in tenant.seen]
+    assert list(dict.fromkeys(limits)) == ["7", "50", "10000"]
+
+
+def test_the_time_limit_and_the_pace_may_be_texts(connect: Connect) -> None:
+    with Tenant(RECORDS, faults={4: hangs()}) as tenant:
+        hook = connect(tenant, extra={"timeout": "0.3", "requests_per_second": "20"})
+        began = time.monotonic()
+        list(hook.iter_records(limit=5, page_size=3))
+        assert time.monotonic() - began > 0.05
+        ok, words = hook.test_connection()
+        assert ok
+        ok, words = hook.test_connection()
+        assert not ok
+        assert "time limit" in words or "0.3 s" in words
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (
+            {"pagesize": 7},
+            r"unknown field 'pagesize'.*Known fields: page_size, timeout, requests_per_second, ca_bundle",
+        ),
+        ({"verify": False}, "unknown field 'verify'"),
+        ({"page_size": 0}, "page_size=0 is not a whole number from 1 to 100000"),
+        ({"page_size": 100_001}, "page_size=100001"),
+        ({"page_size": "many"}, "page_size='many'"),
+        ({"page_size": 7.5}, "page_size=7.5"),
+        ({"page_size": True}, "page_size=True"),
+        ({"timeout": 0}, "timeout=0 is not a positive number"),
+        ({"timeout": "-1"}, "timeout='-1' is not a positive number"),
+        ({"timeout": "nan"}, "timeout='nan'"),
+        ({"timeout": "inf"}, "timeout='inf'"),
+        ({"timeout": True}, "timeout=True"),
+        ({"requests_per_second": "fast"}, "requests_per_second='fast'"),
+        ({"requests_per_second": [1]}, "requests_per_second="),
+        ({"ca_bundle": True}, "ca_bundle is not a text"),
+        ({"ca_bundle": "/nowhere/ca.pem"}, "'/nowhere/ca.pem' cannot be used on this worker"),
+        ({"proxy": 3128}, "proxy is not a text"),
+        ({"proxy": "nonsense"}, "proxy is not usable"),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_named_before_anything_is_asked(
+    connect: Connect, extra: dict[str, Any], words: str
+) -> None:
+    with Tenant(RECORDS) as tenant:
+        with pytest.raises(CloudlockConfigError, match=words):
+            connect(tenant, extra=extra).iter_records()
+        assert tenant.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"host": None}, "no host"),
+        ({"host": "http://tenant.example.com"}, "send the token in clear"),
+        ({"host": f"https://{TOKEN}@tenant.example.com"}, "a user or a password"),
+        ({"password": None}, "no access token"),
+        ({"password": "two words"}, "Put the token alone there"),
+        ({"password": "one\ntwo"}, "without line breaks"),
+    ],
+)
+def test_a_connection_that_cannot_be_used_says_why(connect: Connect, fields: dict[str, Any], words: str) -> None:
+    with Tenant(RECORDS) as tenant, pytest.raises(CloudlockConfigError, match=words) as error:
+        connect(tenant, **fields).get_conn()
+    assert TOKEN not in everything_said(error.value)
+
+
+def test_another_connection_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(RECORDS, token="other-token") as tenant:
+        text = json.dumps({"conn_type": "cloudlock", "host": tenant.url, "password": "other-token"})
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_GOV", text)
+        hook = CloudlockHook("cloudlock_gov")
+        assert len(list(hook.iter_records())) == 120
+        assert hook.get_conn() is hook.get_conn() is hook.client
+
+
+def test_the_token_is_masked_as_it_is_sent(connect: Connect) -> None:
+    secret, way = "Fresh-token-5b1d-with-blanks-around", "http://user:hidden-word@127.0.0.1:3128"
+    with Tenant(RECORDS, token=secret) as tenant:
+        hook = connect(tenant, password=f"  {secret}\n", extra={"proxy": way})
+        assert hook.client is not None
+        assert redact(f"the token {secret} here") == "the token *** here"
+        assert "hidden-word" not in str(redact(f"through {way}."))
+        assert len(list(connect(tenant, password=f"\t{secret} ").iter_records(limit=5))) == 5
+
+
+# --- the vendor's parameters ------------------------------------------------------------------------------------------
+
+NOW = datetime.now(UTC)
+RECENT = [record(n, NOW - timedelta(days=20 - n, hours=1)) for n in range(20)]
+
+
+def started(days: int) -> list[Record]:
+    """Return the recent records that started so many days ago at most."""
+    since = NOW - timedelta(days=days)
+    return [each for each in RECENT if (instant(each["start_time"]) or NOW) >= since]
+
+
+@pytest.mark.parametrize("cap", [None, 7])
+@pytest.mark.parametrize(
+    ("given", "sent", "expected"),
+    [
+        ({}, {"order": "created_at"}, RECORDS),
+        ({"limit": 200}, {}, RECORDS),
+        ({"limit": 33}, {"limit": "33"}, RECORDS[:33]),
+        ({"limit": 1}, {"limit": "1"}, RECORDS[:1]),
+        ({"offset": 100}, {"offset": "100"}, RECORDS[100:]),
+        ({"offset": 120}, {"offset": "120"}, []),
+        ({"offset": 35, "limit": 10}, {"offset": "35", "limit": "10"}, RECORDS[35:45]),
+        ({"status": "Active"}, {"status": "Active"}, [each for each in RECORDS if each["status"] == "ACTIVE"]),
+        ({"status": "dismissed"}, {"status": "Dismissed"}, [each for each in RECORDS if each["status"] == "DISMISSED"]),
+        ({"created_after": DAYS[2]}, {"created_after": "2026-01-02T23:59:59"}, RECORDS[60:]),
+        ({"created_before": DAYS[2]}, {"created_before": "2026-01-03T00:00:01"}, RECORDS[:60]),
+        (
+            {"created_after": DAYS[1], "created_before": DAYS[2]},
+            {"created_after": "2026-01-01T23:59:59", "created_before": "2026-01-03T00:00:01"},
+            RECORDS[30:60],
+        ),
+        ({"created_after": DAYS[1], "created_before": DAYS[3], "limit": 40, "offset": 15}, {}, RECORDS[45:85]),
+        ({"created_after": DAYS[1], "limit": 5, "offset": 29}, {}, RECORDS[59:64]),
+        ({"created_before": DAYS[1], "limit": 5, "offset": 28}, {}, RECORDS[28:30]),
+        ({"order": "-created_at"}, {"order": "-created_at"}, RECORDS[::-1]),
+        ({"order": "-created_at", "limit": 3}, {"order": "-created_at"}, RECORDS[:-4:-1]),
+        ({"order": "id", "offset": 100}, {"order": "id"}, sorted(RECORDS, key=lambda each: int(each["id"]))[100:]),
+        (
+            {"created_after": DAYS[1], "created_before": DAYS[3], "order": "-created_at"},
+            {"order": "-created_at", "created_after": "2026-01-01T23:59:59", "created_before": "2026-01-04T00:00:01"},
+            RECORDS[89:29:-1],
+        ),
+        (
+            {"created_after": DAYS[1], "created_before": DAYS[3], "order": "-created_at", "limit": 4, "offset": 2},
+            {},
+            RECORDS[87:83:-1],
+        ),
+    ],
+    ids=named,
+)
+def test_every_parameter_reaches_the_server_by_its_name_and_gives_its_records(
+    connect: Connect, given: dict[str, Any], sent: dict[str, str], expected: list[Record], cap: int | None
+) -> None:
+    with Tenant(RECORDS, Habits(cap=cap)) as tenant:
+        assert list(connect(tenant).iter_records(**given)) == expected
+        assert tenant.seen[0].params.items() >= sent.items()
+        named = {"created_after", "created_before", "status"} & set(tenant.seen[0].params)
+        assert named == {"created_after", "created_before", "status"} & set(given)
+
+
+@pytest.mark.parametrize("days", [1, 5, 30])
+def test_start_time_is_a_number_of_days(connect: Connect, days: int) -> None:
+    with Tenant(RECENT) as tenant:
+        assert list(connect(tenant).iter_records("threats", start_time=days)) == started(days)
+        assert tenant.seen[0].params["start_time"] == str(days)
+        assert (
+            list(connect(tenant).iter_records(start_time=days, order="-start_time", limit=2))
+            == sorted(started(days), key=lambda each: str(each["start_time"]), reverse=True)[:2]
+        )
+
+
+@pytest.mark.parametrize(
+    ("after", "before"),
+    [
+        ("2026-01-02T06:00", "2026-01-02T18:00:00Z"),
+        (datetime(2026, 1, 2, 6, tzinfo=UTC), "2026-01-02T19:00:00+01:00"),
+        (datetime(2026, 1, 2, 6), datetime(2026, 1, 2, 18)),
+    ],
+)
+def test_bounds_are_instants_in_any_spelling(connect: Connect, after: Any, before: Any) -> None:
+    with Tenant(RECORDS, Habits(granularity="day")) as tenant:
+        got = list(connect(tenant).iter_records(created_after=after, created_before=before))
+        assert got == tenant.window("2026-01-02T06:00", "2026-01-02T18:00")
+        assert 0 < len(got) < 30
+
+
+def test_a_date_is_its_first_instant(connect: Connect) -> None:
+    with Tenant(RECORDS) as tenant:
+        bounds: dict[str, Any] = {"created_after": date(2026, 1, 2), "created_before": date(2026, 1, 3)}
+        assert list(connect(tenant).iter_records(**bounds)) == RECORDS[30:60]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"resource": "anomalies"}, "resource='anomalies' is not known"),
+        ({"limit": 0}, "limit=0 is not a whole number of at least 1"),
+        ({"limit": -1}, "limit=-1"),
+        ({"limit": "100"}, "limit='100'"),
+        ({"limit": 1.5}, "limit=1.5"),
+        ({"limit": True}, "limit=True"),
+        ({"offset": -1}, "offset=-1 is not a whole number of at least 0"),
+        ({"offset": "5"}, "offset='5'"),
+        ({"page_size": 0}, "page_size=0 is not a whole number from 1 to 100000"),
+        ({"page_size": 100_001}, "page_size=100001"),
+        ({"page_size": "100"}, "page_size='100'"),
+        ({"start_time": 0}, "start_time=0"),
+        ({"start_time": 1.5}, "start_time=1.5 is not a whole number"),
+        ({"start_time": "30"}, "start_time='30'"),
+        ({"start_time": "2026-01-01"}, "start_time='2026-01-01'"),
+        ({"status": "Open"}, "status='Open' is not known. Give one of Active, Dismissed"),
+        ({"status": ""}, "status='' is not known"),
+        ({"status": 1}, "status=1 is not known"),
+        ({"order": ""}, "order='' is no sort key"),
+        ({"order": "--id"}, "order='--id'"),
+        ({"order": "created_at,id"}, "order='created_at,id'"),
+        ({"order": "created_at&limit=5"}, "is no sort key"),
+        ({"order": 1}, "order=1"),
+        ({"created_after": "yesterday"}, "created_after='yesterday' is not a point in time"),
+        ({"created_before": 20260102}, "created_before=20260102"),
+        ({"created_after": DAYS[1], "created_before": DAYS[1]}, "is empty"),
+        ({"created_after": DAYS[2], "created_before": DAYS[1]}, "ends before it starts"),
+        ({"created_after": DAYS[2], "created_before": NOW + timedelta(hours=1)}, "still to come"),
+    ],
+    ids=named,
+)
+def test_nonsense_is_refused_before_anything_is_asked(connect: Connect, given: dict[str, Any], words: str) -> None:
+    with Tenant(RECORDS) as tenant:
+        hook = connect(tenant)
+        with pytest.raises(CloudlockConfigError, match=words):
+            hook.iter_records(**given)
+        for name in ("limit", "offset", "order", "page_size"):
+            given.pop(name, None)
+        if given:
+            with pytest.raises(CloudlockConfigError, match=words):
+                hook.count(**given)
+        assert tenant.seen == []
+
+
+# --- day by day -------------------------------------------------------------------------------------------------------
+
+
+def test_a_window_is_read_day_by_day_and_given_as_it_is_proved(connect: Connect) -> None:
+    with Tenant(RECORDS) as tenant:
+        records = connect(tenant).iter_records(created_after=DAYS[0], created_before="2026-01-04T12:00")
+        assert tenant.seen == []
+        assert next(records) == RECORDS[0]
+        assert {request.params["created_after"] for request in tenant.seen} == {"2025-12-31T23:59:59"}
+        assert list(records) == [each for each in RECORDS[1:] if str(each["created_at"]) < "2026-01-04T12"]
+        days = list(dict.fromkeys(request.params["created_after"] for request in tenant.seen))
+        assert days == [f"{day}T23:59:59" for day in ("2025-12-31", *DAYS[:3])]
+
+
+@pytest.mark.parametrize("limit", [29, 30, 31, 60])
+def test_days_beyond_the_limit_are_not_asked_for(connect: Connect, limit: int) -> None:
+    with Tenant(RECORDS) as tenant:
+        got = list(connect(tenant).iter_records(created_after=DAYS[0], created_before=DAYS[4], limit=limit))
+        assert got == RECORDS[:limit]
+        asked = {request.params["created_after"] for request in tenant.seen}
+        assert len(asked) == -(-limit // 30)
+
+
+def test_of_a_day_that_is_not_proved_nothing_is_given(connect: Connect) -> None:
+    def restless(tenant: Tenant, request: Any) -> None:
+        if request.params["created_after"].startswith("2026-01-02") and request.params["offset"] != "0":
+            tenant.delete(tenant.window(DAYS[2], DAYS[3])[0]["id"])
+
+    got: list[Record] = []
+    with Tenant(RECORDS, Habits(cap=10), before=restless) as tenant:
+        records = connect(tenant).iter_records(created_after=DAYS[1], created_before=DAYS[4])
+        with pytest.raises(CloudlockDriftError):
+            got.extend(records)
+    assert got == RECORDS[30:60]
+
+
+@pytest.mark.parametrize("bounds", [{"created_after": DAYS[0]}, {"created_after": DAYS[0], "created_before": DAYS[1]}])
+def test_a_record_without_a_time_is_an_error_in_a_window(connect: Connect, bounds: dict[str, Any]) -> None:
+    timeless = RECORDS[3] | {"created_at": None}
+    with Tenant([*RECORDS[:3], timeless]) as tenant:
+        with pytest.raises(CloudlockDataError, match="no creation time"):
+            list(connect(tenant).iter_records(**bounds))
+        assert timeless in list(connect(tenant).iter_records())
+
+
+def test_records_come_as_the_api_sends_them(connect: Connect) -> None:
+    odd = record(7, DAYS[0], event_count="13", users="ada@example.com", new_field={"a": [1.5, None]}, id="G8qz0vb49V")
+    with Tenant([odd]) as tenant:
+        assert list(connect(tenant).iter_records()) == [odd]
+
+
+# --- counting ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, 120),
+        ({"created_after": DAYS[1]}, 90),
+        ({"created_after": DAYS[1], "created_before": DAYS[2]}, 30),
+        ({"status": "Active"}, sum(each["status"] == "ACTIVE" for each in RECORDS)),
+    ],
+)
+def test_the_count_is_the_apis_own(connect: Connect, given: dict[str, Any], expected: int) -> None:
+    with Tenant(RECORDS) as tenant:
+        assert connect(tenant).count("threats", **given) == expected
+        (request,) = tenant.seen
+        assert request.params["limit"] == "1"
+        tenant.behave(total="absent")
+        assert connect(tenant).count(**given) is None
+
+
+def test_the_count_of_days_back(connect: Connect) -> None:
+    with Tenant(RECENT) as tenant:
+        assert connect(tenant).count(start_time=5) == len(started(5))
+
+
+# --- the test of a connection -----------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_works(connect: Connect) -> None:
+    with Tenant(RECORDS) as tenant:
+        assert connect(tenant).test_connection() == (True, "Cloudlock answers, and speaks of 120 anomalies.")
+        assert len(tenant.seen) == 1
+        assert tenant.seen[0].params["limit"] == "1"
+        tenant.behave(total="absent")
+        assert connect(tenant).test_connection() == (True, "Cloudlock answers.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (responds(401), ["401", "access token", "password"]),
+        (responds(403), ["403", "allow-list", "licence"]),
+        (responds(404), ["404", "Check the connection's host"]),
+        (responds(888), ["888", "newer version"]),
+        (responds(503), ["503", "Try again later"]),
+        (html(), ["not the Cloudlock API", "text/html", "Please sign in"]),
+        (html(404), ["404", "Check the connection's host"]),
+        (responds(200, {"error": "busy"}), ["not the Cloudlock API", "busy"]),
+        (redirects("https://sso.example.com/login"), ["redirects to https://sso.example.com/login", "host"]),
+        (echoes_token(), ["401", "***"]),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_what_is_wrong_is_said_in_words_after_one_call(connect: Connect, fault: Fault, words: list[str]) -> None:
+    with Tenant(RECORDS, faults=fault) as tenant:
+        ok, said = connect(tenant).test_connection()
+        assert len(tenant.seen) == 1
+    assert not ok
+    assert [word for word in words if word not in said] == []
+    assert TOKEN not in said
+
+
+def test_a_wrong_token_is_said(connect: Connect) -> None:
+    with Tenant(RECORDS) as tenant:
+        ok, said = connect(tenant, password="another").test_connection()
+        assert not ok
+        assert "Invalid access token" in said
+        with pytest.raises(CloudlockAuthError):
+            list(connect(tenant, password="another").iter_records())
+
+
+def test_nobody_listening_is_said(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "http://{}:{}".format(*listener.getsockname())
+    ok, said = connect(host=address).test_connection()
+    assert not ok
+    assert "the connection was refused. Check the connection's host" in said
+
+
+def test_an_unknown_host_is_said(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    ok, said = connect(host="https://tenant.invalid").test_connection()
+    assert not ok
+    assert "the host's name cannot be resolved. Check the connection's host" in said
+
+
+def test_a_certificate_that_is_not_trusted_is_said_and_a_ca_bundle_mends_it(connect: Connect, tmp_path: Path) -> None:
+    pem = certificate(tmp_path)
+    with Tenant(RECORDS) as tenant, tls(tenant, pem) as address:
+        ok, said = connect(host=address).test_connection()
+        assert not ok
+        assert "certificate is not accepted: self-signed certificate" in said
+        assert "ca_bundle" in said
+        hook = connect(host=address, extra={"ca_bundle": str(pem)})
+        assert hook.test_connection() == (True, "Cloudlock answers, and speaks of 120 anomalies.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"host": ""}, "no host"),
+        ({"password": ""}, "no access token"),
+        ({"extra": {"page_sise": 1}}, "unknown field 'page_sise'"),
+        ({"extra": {"page_size": "x"}}, "page_size='x'"),
+    ],
+)
+def test_a_wrong_set_up_is_said(connect: Connect, fields: dict[str, Any], words: str) -> None:
+    with Tenant(RECORDS) as tenant:
+        ok, said = connect(tenant, **fields).test_connection()
+        assert not ok
+        assert words in said
+        assert tenant.seen == []
+
+
+def test_a_connection_that_is_not_there_is_said() -> None:
+    hook = CloudlockHook("cloudlock_nowhere")
+    ok, said = hook.test_connection()
+    assert not ok
+    assert "cloudlock_nowhere" in said
+    with pytest.raises(AirflowNotFoundException):
+        hook.get_conn()
+
+
+def test_a_hook_that_was_tested_still_retries(connect: Connect) -> None:
+    with Tenant(RECORDS, faults={2: responds(503)}) as tenant:
+        hook = connect(tenant)
+        assert hook.test_connection()[0]
+        assert list(hook.iter_records()) == RECORDS
+
+
+def test_an_answer_that_is_none_is_an_error_and_no_empty_window(connect: Connect) -> None:
+    with Tenant(RECORDS, faults=html()) as tenant, pytest.raises(CloudlockResponseError, match="Please sign in"):
+        list(connect(tenant).iter_records(created_after=DAYS[0], created_before=DAYS[1]))
+    assert len(tenant.seen) == 5

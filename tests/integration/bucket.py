@@ -1,0 +1,126 @@
+"""An S3 server on loopback that tells what it was asked, and refuses on request."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import pyarrow.parquet as pq
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+
+class S3:
+    """moto's server with an ear: ``calls`` are the requests as ``PUT /bucket/key``, queries included."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        #: The status that a call is refused with, None for one that is served.
+        self.refuses: Callable[[str], int | None] = lambda call: None
+        self._app = DomainDispatcherApplication(create_backend_app)
+
+    def __enter__(self) -> Self:
+        """Listen, on a port of its own."""
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=MotoRequestHandler)
+        self._thread = Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.client.close()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def connection(self, **extra: Any) -> str:
+        """Write the Airflow connection to it."""
+        extra = {"endpoint_url": self.url, "region_name": "us-east-1", **extra}
+        return json.dumps({"conn_type": "aws", "login": "key", "password": "secret", "extra": extra})
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        query = environ.get("QUERY_STRING")
+        call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" + (f"?{query}" if query else "")
+        self.calls.append(call)
+        if status := self.refuses(call):
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            code = "AccessDenied" if status == 403 else "InternalError"
+            start_response(f"{status} {code}", [("Content-Type", "application/xml")])
+            return [f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()]
+        answer: Iterable[bytes] = self._app(environ, start_response)
+        return answer
+
+
+class Bucket:
+    """A bucket of its own, seen by another client than the product's."""
+
+    def __init__(self, s3: S3, name: str) -> None:
+        self.s3 = s3
+        self.name = name
+        s3.client.create_bucket(Bucket=name)
+
+    @property
+    def keys(self) -> list[str]:
+        """Every object there is."""
+        return sorted(each["Key"] for each in self._list())
+
+    @property
+    def versions(self) -> dict[str, tuple[str, Any]]:
+        """ETag and time of change of every object."""
+        return {each["Key"]: (each["ETag"], each["LastModified"]) for each in self._list()}
+
+    @property
+    def uploads(self) -> list[Any]:
+        """Uploads in several parts that were begun and not ended."""
+        found: list[Any] = self.s3.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])
+        return found
+
+    def puts(self) -> list[str]:
+        """Return the keys written since the last time, once for each write, however it was done."""
+        prefix = f"/{self.name}/"
+        writes = [call.split(" ", 1) for call in self.s3.calls]
+        self.s3.calls.clear()
+        return [
+            path.removeprefix(prefix) for verb, path in writes if verb in ("PUT", "POST") and path.startswith(prefix)
+        ]
+
+    def read(self, key: str) -> bytes:
+        """Return an object."""
+        data: bytes = self.s3.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return data
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put an object, as somebody else."""
+        self.s3.client.put_object(Bucket=self.name, Key=key, Body=data)
+
+    def delete(self, key: str) -> None:
+        """Remove an object, as somebody else."""
+        self.s3.client.delete_object(Bucket=self.name, Key=key)
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """Return the rows of an object."""
+        rows: list[dict[str, Any]] = pq.ParquetFile(io.BytesIO(self.read(key))).read().to_pylist()
+        return rows
+
+    def _list(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.s3.client.list_objects_v2(Bucket=self.name).get("Contents", [])
+        return found
