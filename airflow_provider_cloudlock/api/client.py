@@ -201,13 +201,10 @@ class CloudlockClient:
 
     def _wait_for_turn(self) -> None:
         """Keep the starts of requests apart, over all threads that use this client."""
-        if not self._interval:
-            return
-        with self._pace:
-            now = time.monotonic()
-            turn = max(now, self._next_start)
-            self._next_start = turn + self._interval
-        time.sleep(turn - now)
+        if self._interval:
+            with self._pace:  # also while asleep, so that one who wakes late does not shorten the gap to the next
+                time.sleep(max(0.0, self._next_start - time.monotonic()))
+                self._next_start = time.monotonic() + self._interval
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         self.retries += 1

@@ -24,6 +24,14 @@ from airflow_provider_cloudlock.exceptions import (
 #: Statuses that ask to try again: request timeout, too early, too many requests.
 _PATIENCE = frozenset({408, 425, 429})
 
+#: What an unusable proxy of the environment comes out as; the API's own address and a connection's proxy were checked.
+_BAD_PROXY = (
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.LocationParseError,
+    urllib3.exceptions.ProxySchemeUnknown,
+)
+
 #: How Cisco's own clients are told that they are too old (seen in the Cloudlock apps for Splunk).
 _CLIENT_REFUSED = 888
 
@@ -125,8 +133,11 @@ def from_exception(error: Exception, where: str) -> CloudlockError:
             f"{where}: the server's certificate is not accepted: {certificate.verify_message}. Check the connection's "
             "host; where your network inspects TLS, name its authority in the connection's ca_bundle."
         )
-    if isinstance(error, requests.exceptions.InvalidProxyURL | requests.exceptions.InvalidSchema):
-        return CloudlockConfigError(f"{where}: the proxy's address is not usable. Correct the connection's proxy.")
+    if any(isinstance(cause, _BAD_PROXY) for cause in causes):
+        return CloudlockConfigError(
+            f"{where}: the proxy's address is not usable. Correct the connection's proxy, or HTTP_PROXY and HTTPS_PROXY "
+            "of the worker."
+        )
     if isinstance(error, requests.exceptions.ProxyError):
         return CloudlockUnavailableError(f"{where}: the proxy refuses or cannot be reached. Check its address.")
     if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
