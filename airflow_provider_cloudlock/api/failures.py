@@ -135,8 +135,8 @@ def from_exception(error: Exception, where: str) -> CloudlockError:
         )
     if any(isinstance(cause, _BAD_PROXY) for cause in causes):
         return CloudlockConfigError(
-            f"{where}: the proxy's address is not usable. Correct the connection's proxy, or HTTP_PROXY and HTTPS_PROXY "
-            "of the worker."
+            f"{where}: the proxy's address is not usable. Correct the connection's proxy, or the worker's HTTP_PROXY "
+            "and HTTPS_PROXY."
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return CloudlockUnavailableError(f"{where}: the proxy refuses or cannot be reached. Check its address.")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from airflow_provider_cloudlock import strict_json
-from airflow_provider_cloudlock.lake.fitting import fit
+from airflow_provider_cloudlock.lake.fitting import Fitting
 from airflow_provider_cloudlock.lake.schemas import EXTRA, Layout
 from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, key_of_all, open_envelope, time_of
 
@@ -109,6 +109,7 @@ class ArrowFormat:
             for kind in (pa.int64(), pa.string())
         ]
         self._fitted = _envelope(schema)
+        self._fitting = Fitting(schema, key)
 
     def decode(self, body: bytes) -> ArrowPage:
         """Read an answer.
@@ -158,7 +159,7 @@ class ArrowFormat:
         unkept = {}
         marks = []
         for item in items:
-            row = fit(item, self._schema, self._key)
+            row = self._fitting.fit(item)
             created = time_of(item, self._layout.time_fields)
             key = row.get(self._key) or key_of_all(item)
             marks.append(Mark(key, created))

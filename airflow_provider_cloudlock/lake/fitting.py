@@ -26,30 +26,36 @@ _INT64 = range(-(2**63), 2**63)
 _EMAILS = re.compile(r"[^\s,;@]+@[^\s,;@]+(?:,[ ]?[^\s,;@]+@[^\s,;@]+)*")
 
 
-def fit(record: Mapping[str, Any], schema: pa.Schema, key: str) -> dict[str, Any]:
-    """Make a record fit.
+class Fitting:
+    """Makes records of one resource fit.
 
-    :param record: as :func:`~airflow_provider_cloudlock.strict_json.loads` reads it exactly.
     :param schema: of the resource.
     :param key: the field whose numbers are text in the lake.
-    :return: values for the columns, as plain JSON values.
     """
-    row: dict[str, Any] = {}
-    apart: dict[str, Any] = {}
-    for name, value in record.items():
-        if value is None and name in schema.names and name != EXTRA:
-            continue
-        if name not in schema.names or name == EXTRA:
-            apart[name] = value
-            continue
-        if name == key:
-            value = _key_text(value)
-        row[name], whole = _fitter(schema.field(name).type)(value)
-        if not whole:
-            apart[name] = value
-    if apart:
-        row[EXTRA] = dumps(apart)
-    return row
+
+    def __init__(self, schema: pa.Schema, key: str) -> None:
+        self._key = key
+        self._fitters = {field.name: _fitter(field.type) for field in schema if field.name != EXTRA}
+
+    def fit(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a record fit.
+
+        :param record: as :func:`~airflow_provider_cloudlock.strict_json.loads` reads it exactly.
+        :return: values for the columns, as plain JSON values.
+        """
+        row: dict[str, Any] = {}
+        apart: dict[str, Any] = {}
+        for name, value in record.items():
+            fitter = self._fitters.get(name)
+            if fitter is None:
+                apart[name] = value
+            elif value is not None:
+                row[name], whole = fitter(_key_text(value) if name == self._key else value)
+                if not whole:
+                    apart[name] = value
+        if apart:
+            row[EXTRA] = dumps(apart)
+        return row
 
 
 def _key_text(value: Any) -> Any:
