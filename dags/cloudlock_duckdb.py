@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,15 @@ PLACES = {
         minLength=1,
         description="DuckDB database file. Settings of the connection `duckdb_default` apply, where there is one.",
     ),
+}
+
+#: The API may be out of reach for a while: the waits between tries grow to an hour.
+DEFAULT_ARGS = {
+    "owner": "security-data",
+    "retries": 4,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(hours=1),
 }
 
 TABLES = """

@@ -16,10 +16,10 @@ Every task may run again at any time, with the same result. Two things to know:
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag
-from cloudlock_duckdb import PLACES, load
+from cloudlock_duckdb import DEFAULT_ARGS, PLACES, load
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
@@ -31,13 +31,7 @@ from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStor
     start_date=datetime(2024, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,  # two runs would refresh the same days
-    default_args={
-        "owner": "security-data",
-        "retries": 4,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(hours=1),
-    },
+    default_args=DEFAULT_ARGS,
     params={
         **PLACES,
         "refresh_days": Param(

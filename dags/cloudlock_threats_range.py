@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_duckdb import PLACES, load
+from cloudlock_duckdb import DEFAULT_ARGS, PLACES, load
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
@@ -41,13 +41,7 @@ def plan(first: str, end: str, days_per_task: str) -> list[dict[str, str]]:
 @dag(
     schedule=None,
     max_active_runs=1,
-    default_args={
-        "owner": "security-data",
-        "retries": 4,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(hours=1),
-    },
+    default_args=DEFAULT_ARGS,
     params={
         "from": Param(type="string", format="date", description="First UTC day that is fetched."),
         "to": Param(type="string", format="date", description="First UTC day that is not fetched any more."),
