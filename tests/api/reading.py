@@ -55,8 +55,13 @@ def read(
 
 def keys(result: ResultSet[Any]) -> list[str]:
     """Return the keys of all records, in the order they came."""
+    return [str(row["id"]) for row in rows(result)]
+
+
+def rows(result: ResultSet[Any]) -> list[dict[str, Any]]:
+    """Return all records, in the order they came."""
     return [
-        key
+        row
         for page in result.pages
-        for key in (page.records if isinstance(page, RecordPage) else page.table["id"].to_pylist())
+        for row in (page.records.values() if isinstance(page, RecordPage) else page.table.to_pylist())
     ]

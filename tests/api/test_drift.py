@@ -153,6 +153,11 @@ def test_a_deletion_while_the_end_is_confirmed_hides_nothing(total: Any) -> None
         assert_steady(tenant, read(tenant))
 
 
+def test_a_deletion_while_the_server_gives_pages_of_one_hides_nothing() -> None:
+    with Tenant(MANY[:2], Habits(cap=1, total="so_far"), before={3: delete(0)}) as tenant:
+        assert_steady(tenant, read(tenant))
+
+
 def test_a_deletion_while_pages_of_one_are_read_hides_nothing() -> None:
     with Tenant(MANY[:2], Habits(total="absent"), before={3: delete(0)}) as tenant:
         assert_steady(tenant, read(tenant, page_size=1))
@@ -161,11 +166,16 @@ def test_a_deletion_while_pages_of_one_are_read_hides_nothing() -> None:
 # --- changes that would need more than a key to be seen ---------------------------------------------------------------
 
 
-def test_equal_times_in_another_order_after_a_deletion_hide_nothing() -> None:
-    """The first of ``a b | c d`` goes, and the server lists those of one instant anew: ``c b d``."""
-    held = [record(number, "2026-01-02T12:00:00Z") for number in (4, 2, 1, 3)]
+@pytest.mark.parametrize(
+    "hours",
+    [(12, 12, 12, 12, 12), (12, 12, 12, 18, 19), (6, 12, 12, 12, 18)],
+    ids=["all alike", "a, b and c", "b, c and d"],
+)
+def test_equal_times_in_another_order_after_a_deletion_hide_nothing(hours: tuple[int, ...]) -> None:
+    """The first of ``a b | c d e`` goes, and the server lists those of one instant anew: ``c b d e``."""
+    held = [record(n, START + timedelta(hours=hour)) for n, hour in zip((4, 2, 1, 3, 5), hours, strict=True)]
     change = both(lambda tenant: tenant.delete(4), lambda tenant: tenant.behave(ties="id"))
-    with Tenant(held, Habits(cap=2, total="absent"), before={2: change}) as tenant:
+    with Tenant(held, Habits(cap=[2, 3], total="absent"), before={2: change}) as tenant:
         got = keys(read(tenant))
         assert set(tenant.steady(DAY, NEXT)) <= set(got)
 
@@ -230,9 +240,10 @@ def test_two_readings_in_no_order_of_time_must_agree() -> None:
     assert [request.params["offset"] for request in tenant.seen].count("0") == 4
 
 
-@pytest.mark.parametrize("order", ["id", "updated_at", "-updated_at"])
-def test_one_reading_in_no_order_of_time_is_no_proof(order: str) -> None:
-    with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
+@pytest.mark.parametrize("order", ["id", "-id", "updated_at", "-updated_at"])
+@pytest.mark.parametrize("cap", [40, 50])  # the last of 50 holds two records, in some order whatever they are
+def test_one_reading_in_no_order_of_time_is_no_proof(order: str, cap: int) -> None:
+    with Tenant(MANY, Habits(cap=cap, ignores={"order"}, default_order=order)) as tenant:
         assert_steady(tenant, read(tenant))
         assert [request.params["offset"] for request in tenant.seen].count("0") == 2
 
@@ -242,6 +253,17 @@ def test_one_reading_in_an_order_of_time_is_proof(order: str) -> None:
     with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
         assert_steady(tenant, read(tenant))
         assert [request.params["offset"] for request in tenant.seen].count("0") == 1
+
+
+def test_two_readings_the_same_must_follow_each_other() -> None:
+    """By id; between two readings that are the same the set moved, so the second is compared with a third."""
+    passing = record(-1, "2026-01-02T12:00:00Z")
+    script = {8: insert(passing), 9: lambda tenant: tenant.delete(-1)}
+    with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order="id"), before=script) as tenant:
+        assert_steady(tenant, read(tenant))
+        offsets = [request.params["offset"] for request in tenant.seen]
+    assert offsets[:9] == ["0", "39", "78", "99", "100", "99", "0", "39", "0"]
+    assert offsets.count("0") == 4
 
 
 def test_a_record_that_changes_places_over_the_anchor_is_found_by_the_second_reading() -> None:
@@ -289,6 +311,23 @@ def test_where_bounds_have_a_time_of_day_a_restless_window_is_read_in_halves(kin
         assert starts == {START + timedelta(hours=n) for n in ((0, 12) if hours == 12 else (0, 6, 12, 18))}
 
 
+def test_a_window_is_read_twice_before_it_is_halved() -> None:
+    with Tenant(MANY, Habits(cap=15), before=restless_beyond(12)) as tenant:
+        read(tenant, resource=TIMED)
+        whole = [request for request in tenant.seen if span(request)[1] - span(request)[0] > timedelta(hours=13)]
+    assert [request.params["offset"] for request in whole] == ["0", "14"] * 2
+
+
+def test_readings_that_are_still_to_be_compared_are_not_halved() -> None:
+    """By id; the second reading differs from the first, so a third is compared with it."""
+    coming = record(-1, "2026-01-02T12:00:00Z")
+    habits = Habits(cap=40, ignores={"order"}, default_order="id")
+    with Tenant(MANY, habits, before={7: insert(coming)}) as tenant:
+        assert_steady(tenant, read(tenant, resource=TIMED), coming)
+        assert len({span(request) for request in tenant.seen}) == 1
+        assert [request.params["offset"] for request in tenant.seen].count("0") == 3
+
+
 def test_halves_are_bounded_too() -> None:
     with (
         Tenant(MANY, Habits(cap=5), before=restless_beyond(1)) as tenant,
@@ -301,7 +340,7 @@ def test_halves_are_bounded_too() -> None:
 def test_where_bounds_are_dates_there_are_no_halves() -> None:
     with Tenant(MANY, Habits(cap=40), before=restless_beyond(12)) as tenant, pytest.raises(CloudlockDriftError):
         read(tenant, resource=THREATS)
-    assert len({span(request) for request in tenant.seen}) == 1
+    assert [request.params["offset"] for request in tenant.seen] == ["0", "39"] * 4
 
 
 def test_a_record_that_moves_from_one_half_to_the_other_is_held_once() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, connection, hour, stem
+from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, connection, hour, operator, stem
 from tests.support import Habits, Tenant, day_of_records, ids, record
 
 AFTER = "2026-01-04"
@@ -60,12 +61,12 @@ class Worker:
         **options: Any,
     ) -> None:
         """Run the operator in a process that ends with this status, negative for a signal."""
-        self.pid = 0
         options |= {"created_after": window[0], "created_before": window[1]}
         order = {"connection": connection(tenant), "destination": lake.destination, "options": options, "death": death}
         print(json.dumps(order), file=self._orders, flush=True)
         self.pid = json.loads(self._answers.readline())["pid"]
         end = json.loads(self._answers.readline())
+        self.pid = 0
         self.steps, self.error = end["steps"], end["error"]
         assert end["status"] == status, end
 
@@ -218,6 +219,30 @@ def test_killed_at_any_request(worker: Worker, halves: Lake, tmp_path: Path, kin
             worker.extract(tenant, lake, window=(DAY, AFTER))
         assert lake.files == sorted([OBJECT, RECEIPT, f"{SECOND}.parquet", f"_receipts/{SECOND}.json"])
         assert lake.ids() == [*WHOLE[OBJECT], *WHOLE[f"{SECOND}.parquet"]]
+
+
+# --- two attempts at once ---------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_that_was_held_up_takes_no_harm_and_does_none(
+    worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = copied(halves, tmp_path)
+    with Tenant(TWO_DAYS) as tenant, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        held_up = {"signal": signal.SIGSTOP, "step": steps.index("os.rename") + 1}
+        first = pool.submit(worker.extract, tenant, lake, held_up)
+        while not worker.pid or Path(f"/proc/{worker.pid}/stat").read_text().split()[2] != "T":
+            time.sleep(0.001)
+        try:
+            operator(lake.destination).execute({})
+            assert lake.objects == [OBJECT]
+            assert len(list(lake.folder.rglob(".*.tmp"))) == 1
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+        first.result()
+    assert_whole(lake)
+    assert lake.files == [RECEIPT, OBJECT]
 
 
 # --- readers meanwhile ------------------------------------------------------------------------------------------------

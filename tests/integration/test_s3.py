@@ -178,6 +178,8 @@ def test_what_others_do_to_the_bucket_is_seen(extract: Extract, bucket: Bucket) 
         bucket.write(part(6, 7), data)
         with pytest.raises(AirflowFailException, match=f"{part(6, 7)}"):
             extract(tenant, hour(6), hour(6.5))
+        bucket.delete(part(6, 7))
+        assert extract(tenant, hour(6), hour(6.5))["slices"][0]["changed"] is True
         bucket.write(f"lake/threats/{FOLDER}/_SUCCESS", b"")
         extract(tenant)
         assert bucket.keys == sorted([KEY, RECEIPT_KEY, f"lake/threats/{FOLDER}/_SUCCESS"])

@@ -58,6 +58,9 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     os.environ["AIRFLOW_CONN_CLOUDLOCK_DEFAULT"] = order["connection"]
     steps = Steps(order["destination"].removeprefix("file://"), order["death"])
     sys.addaudithook(steps)
+    # As in a shell's foreground, whatever the tests were started from.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     error = None
     task = CloudlockToObjectStorageOperator(task_id="extract", destination=order["destination"], **order["options"])
     try:

@@ -432,6 +432,15 @@ def test_foreign_files_in_the_partition_are_left_alone(extract: Extract, lake: L
     assert set(lake.files) == {*held, OBJECT, RECEIPT}
 
 
+@pytest.mark.parametrize("name", ["copy-{}.parquet", "{}.parquet.bak", "{}.parquet\n", " {}.parquet", "{}.PARQUET"])
+def test_what_is_only_named_alike_is_no_overlap(extract: Extract, lake: Lake, name: str) -> None:
+    foreign = lake.write(f"{FOLDER}/{name.format(NAME)}", b"someone else's")
+    with Tenant(TWO_DAYS) as tenant:
+        extract(tenant, hour(6), hour(7))
+        assert lake.ids(f"{FOLDER}/{stem(hour(6), hour(7))}.parquet") == ids(tenant.window(hour(6), hour(7)))
+    assert foreign.read_bytes() == b"someone else's"
+
+
 # --- failures on the way ----------------------------------------------------------------------------------------------
 
 

@@ -70,6 +70,19 @@ def test_it_may_be_allowed_and_goes_when_the_source_is_clean(extract: Extract, l
     assert lake.files == [RECEIPT, OBJECT]
 
 
+@pytest.mark.parametrize("unkept", [{"id": ""}, {"id": None}, {"created_at": None}], ids=str)
+def test_one_among_records_that_have_all_else_in_order(
+    extract: Extract, lake: Lake, unkept: dict[str, str | None]
+) -> None:
+    others = [each | {"id": f"T{each['id']}"} for each in TEN]
+    odd = record(1, hour(6)) | {"id": "T1"} | unkept
+    with Tenant([*others, odd]) as tenant:
+        (result,) = extract(tenant, max_quarantined=1)["slices"]
+    assert (result["rows"], result["quarantined"]) == (10, 1)
+    assert lake.ids() == ids(others)
+    assert json.loads(lake.path(QUARANTINE).read_text()) == odd
+
+
 def test_every_one_counts(extract: Extract, lake: Lake) -> None:
     several = [each | {"description": str(n)} for n, each in enumerate(UNKEPT.values())]
     several = [each | {"id": n} if type(each.get("id")) is int else each for n, each in enumerate(several, 10)]

@@ -224,6 +224,8 @@ LONE = "\ud800"
         ("users", ONE, [ONE], False),
         ("users", [None, {}], [None, {"display_name": None, "email": None}], False),
         ("users", "ada@example.com", [{"display_name": None, "email": "ada@example.com"}], False),
+        ("users", "a@b,c@d", [{"display_name": None, "email": each} for each in ("a@b", "c@d")], False),
+        ("users", "a@b,c@d, e@f", [{"display_name": None, "email": each} for each in ("a@b", "c@d", "e@f")], True),
         ("users", ["ada@example.com"], [{"display_name": None, "email": "ada@example.com"}], False),
         ("users", [ONE | {"id": 5}], [ONE], True),
         ("users", "Ada Sample", None, True),
