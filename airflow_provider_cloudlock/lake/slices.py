@@ -22,7 +22,7 @@ class Slice:
     @property
     def partition(self) -> str:
         """Folder of the slice's day, Hive style."""
-        return f"created_date={self.start:%Y-%m-%d}"
+        return f"created_date={self.start.date().isoformat()}"
 
     @property
     def name(self) -> str:

@@ -74,6 +74,8 @@ class CloudlockToObjectStorageOperator(BaseOperator):
     )
     ui_color = "#c9e7f5"
 
+    _running = False
+
     def __init__(
         self,
         *,
@@ -107,12 +109,20 @@ class CloudlockToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Extract the window."""
+        self._running = True
         try:
             return self._execute(context)
         except CloudlockError as error:
             if error.retryable:
                 raise
             raise AirflowFailException(str(error)) from error
+        finally:
+            self._running = False
+
+    def on_kill(self) -> None:
+        """Stop at once when Airflow asks for it by a signal: what is not published yet is not published."""
+        if self._running:
+            raise SystemExit("The task was asked to stop. What was published so far is whole; a retry goes on.")
 
     def _execute(self, context: Context) -> dict[str, Any]:
         resource = resource_named(self.resource)

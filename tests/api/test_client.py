@@ -261,12 +261,12 @@ SLOW = [
 
 @pytest.mark.parametrize("fault", SLOW, ids=named)
 def test_no_answer_takes_longer_than_the_time_it_has(fault: Fault) -> None:
-    with Tenant(TEN, faults=fault) as tenant, client_of(tenant, timeout=0.3) as client:
+    with Tenant(TEN, faults=fault) as tenant, client_of(tenant, timeout=0.2) as client:
         client.attempts = 2
         began = time.monotonic()
-        with pytest.raises(CloudlockUnavailableError, match=r"within (0\.3 s|the time limit)"):
+        with pytest.raises(CloudlockUnavailableError, match=r"within (0\.2 s|the time limit)"):
             ask(client)
-        assert 0.5 < time.monotonic() - began < 1.2
+        assert 0.35 < time.monotonic() - began < 1
         assert len(tenant.seen) == 2
 
 
@@ -304,7 +304,7 @@ def test_the_time_limit_holds_through_tls_and_proxies_too(
     pem = certificate(tmp_path)
     with Tenant(TEN, faults={2: drips(1, 0.01)}) as tenant, tls(tenant, pem) as address, proxy("u", "p") as (place, _):
         options = {"proxy": f"http://u:p@{place}"} if through == "proxy" else {}
-        with client_of(tenant, address, ca_bundle=str(pem), timeout=0.5, **options) as client:
+        with client_of(tenant, address, ca_bundle=str(pem), timeout=0.4, **options) as client:
             client.attempts = 1
             assert ask(client) == TEN
             began = time.monotonic()
