@@ -63,7 +63,9 @@ class Walk(Generic[P]):
         what had passed if the records came by their creation time, which never changes, and no page ended amid
         records of the same time, which the server may list differently each time.
         """
-        return self.page_count <= 1 or ((self._ascending or self._descending) and not self._tied)
+        if self.page_count <= 1:
+            return not self._tied or self.total == self._position
+        return (self._ascending or self._descending) and not self._tied
 
     def run(self, at_most: int | None) -> None:
         """Read to the end, or until so many records are held.
