@@ -60,13 +60,11 @@ class Page(Protocol):
     def descending(self) -> bool:
         """Whether the records came newest first."""
 
-    @property
-    def tied_start(self) -> bool:
-        """Whether the first two records were created at the same time."""
+    def head(self, count: int) -> tuple[Mark, ...]:
+        """Return the first so many records, or all when there are fewer."""
 
-    @property
-    def tied_end(self) -> bool:
-        """Whether the last two records were created at the same time."""
+    def tail(self) -> tuple[Mark, ...]:
+        """Return the last record and those just before it that were created at the same time."""
 
     @property
     def distinct(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from airflow_provider_cloudlock import strict_json
@@ -27,8 +27,7 @@ class RecordPage:
     last: Mark | None
     ascending: bool
     descending: bool
-    tied_start: bool
-    tied_end: bool
+    marks: list[Mark]
     records: dict[str, Record]
     times: dict[str, datetime | None]
 
@@ -36,6 +35,15 @@ class RecordPage:
     def distinct(self) -> int:
         """How many different keys there are."""
         return len(self.records)
+
+    def head(self, count: int) -> tuple[Mark, ...]:
+        """Return the first so many records, or all when there are fewer."""
+        return tuple(self.marks[:count])
+
+    def tail(self) -> tuple[Mark, ...]:
+        """Return the last record and those just before it that were created at the same time."""
+        alike = takewhile(lambda mark: mark.created == self.marks[-1].created, reversed(self.marks))
+        return tuple(alike)[::-1]
 
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
@@ -96,8 +104,7 @@ class RecordFormat:
             last=marks[-1] if marks else None,
             ascending=all(one <= other for one, other in pairwise(times)),
             descending=all(one >= other for one, other in pairwise(times)),
-            tied_start=len(times) > 1 and times[0] == times[1],
-            tied_end=len(times) > 1 and times[-1] == times[-2],
+            marks=marks,
             records=records,
             times={key: time_of(record, self._resource.time_fields) for key, record in records.items()},
         )

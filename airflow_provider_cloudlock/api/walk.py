@@ -60,8 +60,8 @@ class Walk(Generic[P]):
         """Whether this one reading proves the set.
 
         One response is the set at one moment. Over several, nothing can have slipped from what was still to come into
-        what had passed if the records came by their creation time, which never changes, and no page ended amid
-        records of the same time, which the server may list differently each time.
+        what had passed if the records came by their creation time, which never changes, and the order of those of the
+        same time was seen to be the same where one page ended and the next began.
         """
         if self.page_count <= 1:
             return not self._tied or self.total == self._position
@@ -77,36 +77,49 @@ class Walk(Generic[P]):
             self._check_empty()
             return
         self._add(page)
-        anchor, anchors = page.last, {page.last}
+        anchor = self._anchor(page)
+        lasts = {anchor[-1]}
         stalls = 0
         nothing_beyond = False
         while at_most is None or self.kept < at_most:
-            page = self._next(self._position - 1)
-            if page.first != anchor or page.last is None:
-                raise SetMovedError(
-                    f"the record at offset {self._position - 1} was another one a moment later, or the server repeats "
-                    "a page"
-                )
-            if page.rows > 1:
-                if page.last in anchors:
-                    raise SetMovedError("the server repeats a page")
+            page = self._next(self._position - len(anchor))
+            self._check_anchor(page, anchor, lasts)
+            if page.rows > len(anchor):
                 self._tie(page, anchor)
-                anchor = page.last
-                anchors.add(anchor)
+                anchor = self._anchor(page)
+                lasts.add(anchor[-1])
                 nothing_beyond = False
-                continue
-            self._check_total()
-            if nothing_beyond:
+            elif page.rows < len(anchor):
+                anchor = self._shortened(anchor)
+            elif nothing_beyond:
                 return
-            if self._ask_beyond(self._position):
+            elif self._ask_beyond(self._position):
                 stalls += 1
                 if stalls > _STALLS:
                     raise SetMovedError("the server gives one record a page, so that none can be tied to the next")
-                continue
-            if self._is_corroborated:
+                anchor = self._shortened(anchor)
+            elif self._is_corroborated:
                 return
-            # The anchor must come alone once more: the set may have moved just before the look beyond it.
-            nothing_beyond = True
+            else:
+                # The anchor must come alone once more: the set may have moved just before the look beyond it.
+                nothing_beyond = True
+
+    def _anchor(self, page: P) -> tuple[Mark, ...]:
+        """Choose what the next page must begin with: the last record, with those of the same time before it.
+
+        So their order is seen to be the same in both pages. Where a whole page has the same time this would lead
+        nowhere: one record must do, and one reading is no proof.
+        """
+        tail = page.tail()
+        if len(tail) < page.rows or page.rows == 1:
+            return tail
+        self._tied = True
+        return tail[-1:]
+
+    def _shortened(self, anchor: tuple[Mark, ...]) -> tuple[Mark, ...]:
+        """Make do with one record where the server's pages are too small for more."""
+        self._tied = self._tied or len(anchor) > 1
+        return anchor[-1:]
 
     @property
     def _position(self) -> int:
@@ -128,20 +141,30 @@ class Walk(Generic[P]):
         if again.rows or (again.echo.total or 0) > self._start:
             raise SetMovedError("an empty page was followed by records, or the total speaks of some")
 
-    def _check_total(self) -> None:
-        if self.total is not None and self.total > self._position:
+    def _check_anchor(self, page: P, anchor: tuple[Mark, ...], lasts: set[Mark]) -> None:
+        """Check that a page begins with the anchor, and goes on or ends as the pages before it allow."""
+        came = page.head(len(anchor))
+        if not came or came != anchor[: len(came)]:
+            raise SetMovedError(
+                f"the record at offset {self._position - len(anchor)} was another one a moment later, or the server "
+                "repeats a page"
+            )
+        if page.rows > len(anchor) and page.last in lasts:
+            raise SetMovedError("the server repeats a page")
+        if page.rows == len(anchor) and self.total is not None and self.total > self._position:
             raise SetMovedError(f"{self._position} records came, but the total speaks of {self.total}")
 
-    def _tie(self, page: P, anchor: Mark) -> None:
-        """Add a page that begins with the anchor; of its two versions the newer one stays."""
+    def _tie(self, page: P, anchor: tuple[Mark, ...]) -> None:
+        """Add a page that begins with the anchor; of two versions of a record the newer one stays."""
         held, wanted = self.pages[-1], self._select(page)
-        before, now = held.version(anchor.key), wanted.version(anchor.key)
-        if now is not None and (before is None or now >= before):
-            self.pages[-1] = held.without(anchor.key)
-        else:
-            wanted = wanted.without(anchor.key)
-        self._tied = self._tied or page.tied_start
-        self.received -= 1
+        for mark in anchor:
+            before, now = held.version(mark.key), wanted.version(mark.key)
+            if now is not None and (before is None or now >= before):
+                held = held.without(mark.key)
+            else:
+                wanted = wanted.without(mark.key)
+        self.pages[-1] = held
+        self.received -= len(anchor)
         self._count(page)
         self.pages.append(wanted)
 
@@ -155,4 +178,3 @@ class Walk(Generic[P]):
         self.duplicates += page.rows - page.distinct
         self._ascending = self._ascending and page.ascending
         self._descending = self._descending and page.descending
-        self._tied = self._tied or page.tied_end

@@ -25,6 +25,8 @@ _ECHO = ("limit", "offset", "total", "results")
 class ArrowPage:
     """A page of records as an Arrow table. A key that came twice is held once, with the newest ``updated_at``.
 
+    :param keys: of all records, as they came.
+    :param times: when they were created, null where that is not known.
     :param table: the records that can be kept, with the resource's schema.
     :param unkept: the records without a usable key or creation time, as they came, by a key made of all of them.
     :param created: the creation time of every row of ``table``.
@@ -36,8 +38,8 @@ class ArrowPage:
     last: Mark | None
     ascending: bool
     descending: bool
-    tied_start: bool
-    tied_end: bool
+    keys: pa.ChunkedArray
+    times: pa.ChunkedArray
     table: pa.Table
     created: pa.ChunkedArray
     unkept: Mapping[str, tuple[dict[str, Any], datetime | None]]
@@ -47,6 +49,17 @@ class ArrowPage:
     def distinct(self) -> int:
         """How many different keys there are."""
         return int(self.table.num_rows) + len(self.unkept)
+
+    def head(self, count: int) -> tuple[Mark, ...]:
+        """Return the first so many records, or all when there are fewer."""
+        return tuple(map(Mark, self.keys[:count].to_pylist(), self.times[:count].to_pylist()))
+
+    def tail(self) -> tuple[Mark, ...]:
+        """Return the last record and those just before it that were created at the same time."""
+        start = len(self.keys) - 1
+        while start > 0 and self.times[start - 1] == self.times[-1]:
+            start -= 1
+        return tuple(map(Mark, self.keys[start:].to_pylist(), self.times[start:].to_pylist()))
 
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
@@ -148,8 +161,7 @@ class ArrowFormat:
             keys = table[self._key]
             if created.null_count or keys.null_count or pc.any(pc.equal(keys, ""), min_count=0).as_py():
                 return None
-            ends = [Mark(keys[place].as_py(), created[place].as_py()) for place in (0, -1)] if len(records) else []
-            return self._page(echo, len(records), ends, table, created, {})
+            return self._page(echo, keys, created, table, {})
         return None
 
     def _decode_odd(self, body: bytes) -> ArrowPage:
@@ -171,28 +183,29 @@ class ArrowFormat:
         if parsed is None:  # cannot be: every row was made to fit
             raise AssertionError("fitted records were not parsed")
         table = pa.table(parsed[1].columns, self._schema)
-        ends = [marks[0], marks[-1]] if marks else []
-        return self._page(echo, len(items), ends, table, self._layout.created(table), unkept)
+        keys = pa.chunked_array([pa.array([mark.key for mark in marks], pa.string())])
+        times = pa.chunked_array([pa.array([mark.created for mark in marks], table["updated_at"].type)])
+        return self._page(echo, keys, times, table, unkept)
 
     def _page(
         self,
         echo: Echo,
-        rows: int,
-        ends: list[Mark],
+        keys: pa.ChunkedArray,
+        times: pa.ChunkedArray,
         table: pa.Table,
-        created: pa.ChunkedArray,
         unkept: Mapping[str, tuple[dict[str, Any], datetime | None]],
     ) -> ArrowPage:
+        created = self._layout.created(table)
         one, other = created[:-1], created[1:]
         page = ArrowPage(
             echo=echo,
-            rows=rows,
-            first=ends[0] if ends else None,
-            last=ends[-1] if ends else None,
+            rows=len(keys),
+            first=Mark(keys[0].as_py(), times[0].as_py()) if len(keys) else None,
+            last=Mark(keys[-1].as_py(), times[-1].as_py()) if len(keys) else None,
             ascending=pc.all(pc.less_equal(one, other), min_count=0).as_py(),
             descending=pc.all(pc.greater_equal(one, other), min_count=0).as_py(),
-            tied_start=len(created) > 1 and created[0] == created[1],
-            tied_end=len(created) > 1 and created[-1] == created[-2],
+            keys=keys,
+            times=times,
             table=table,
             created=created,
             unkept=unkept,
