@@ -48,13 +48,15 @@ class CloudlockUnavailableError(CloudlockError):
     """Cloudlock could not be reached or asked for patience: network, time limits, 429, 5xx.
 
     :param message: what happened, where, what to do.
+    :param status: the HTTP status, None when there was no answer.
     :param retry_after: seconds that the server asked to wait, None when it did not say.
     """
 
     retryable = True
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
+        self.status = status
         self.retry_after = retry_after
 
 

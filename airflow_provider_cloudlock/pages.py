@@ -63,8 +63,8 @@ class Page(Protocol):
     def head(self, count: int) -> tuple[Mark, ...]:
         """Return the first so many records, or all when there are fewer."""
 
-    def tail(self) -> tuple[Mark, ...]:
-        """Return the last record and those just before it that were created at the same time."""
+    def tail(self, at_least: int = 1) -> tuple[Mark, ...]:
+        """Return the last record, or more, and those just before it that were created at the same time as it."""
 
     @property
     def distinct(self) -> int:
@@ -81,19 +81,41 @@ class Page(Protocol):
 
 
 P = TypeVar("P", bound=Page)
+P_co = TypeVar("P_co", bound=Page, covariant=True)
+P_contra = TypeVar("P_contra", bound=Page, contravariant=True)
 
 
-class PageFormat(Protocol[P]):
+class Gathering(Protocol[P_contra]):
+    """The records of many pages."""
+
+    @property
+    def count(self) -> int:
+        """How many records are held."""
+
+    def add(self, page: P_contra) -> None:
+        """Take in a page that changes no more."""
+
+    def join(self, other: Self) -> None:
+        """Take in all that another one holds."""
+
+    def distinct(self, other: Self | None = None) -> int:
+        """Count the different keys, of this one or of two together."""
+
+
+G_co = TypeVar("G_co", bound=Gathering[Any], covariant=True)
+
+
+class PageFormat(Protocol[P_co, G_co]):
     """Makes pages of one kind."""
 
-    def decode(self, body: bytes) -> P:
-        """Read an answer.
+    def decode(self, body: bytes) -> P_co:
+        """Read an answer; may be called by several threads at once.
 
         :raises CloudlockResponseError: when it is not a page.
         """
 
-    def distinct(self, pages: Sequence[P]) -> int:
-        """Count the different keys over several pages."""
+    def gather(self) -> G_co:
+        """Return what puts pages together, still empty."""
 
 
 def open_envelope(document: Any) -> tuple[Echo, list[dict[str, Any]]]:

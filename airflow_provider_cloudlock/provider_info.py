@@ -55,6 +55,11 @@ def get_provider_info() -> dict[str, object]:
                         "description": "Seconds that one request may take as a whole. Empty: 300.",
                         "schema": {"type": ["number", "null"], "minimum": 1},
                     },
+                    "max_connections": {
+                        "label": "Connections",
+                        "description": "The most requests under way at once, 1 to 16. Empty: 4.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 16},
+                    },
                     "requests_per_second": {
                         "label": "Requests per second",
                         "description": "The most requests sent in a second. Empty: no limit of our own.",

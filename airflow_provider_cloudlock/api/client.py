@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from datetime import datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -96,7 +97,8 @@ class CloudlockClient:
             _check_proxy(proxy)
             if not should_bypass_proxies(base_url, no_proxy=None):
                 self._proxies = {"http": proxy, "https": proxy}
-        self._pace = threading.Lock()
+        self._lock = threading.Lock()
+        self._closed = False
         self._next_start = 0.0
         self._session = requests.Session()
         self._session.auth = _Bearer(self._token)
@@ -114,36 +116,54 @@ class CloudlockClient:
         #: Requests sent, those among them that repeated a failed one, and the server's clock at the last answer.
         self.requests = 0
         self.retries = 0
+        #: Answers that said that there were too many requests.
+        self.throttled = 0
         self.server_date: datetime | None = None
 
-    def get(self, path: str, parameters: Mapping[str, str], parse: Callable[[bytes], T]) -> T:
+    def get(
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        parse: Callable[[bytes], T],
+        dropped: threading.Event | None = None,
+    ) -> T:
         """Ask, and parse the answer; a failure that may pass is met with growing, jittered waits.
 
         :param path: below the base URL.
         :param parameters: of the query.
         :param parse: makes something of the body; what it raises counts as a failure of the request.
+        :param dropped: set when nobody wants the answer any more; nothing more is sent then.
         :raises CloudlockError: of the kind that tells what to do.
         """
         where = f"GET {self._base_url}/{path}"
         if "offset" in parameters:
             where += f" (offset {parameters['offset']}, limit {parameters['limit']})"
+        dropped = dropped or threading.Event()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, CloudlockError) and error.retryable),
             stop=_stop_after(self.attempts),
             wait=_wait,
+            sleep=lambda seconds: _pause(dropped, seconds),
             before_sleep=self._note_retry,
             reraise=True,
         )
-        answer: T = retrying(self._attempt, where, path, parameters, parse)
+        answer: T = retrying(self._attempt, where, path, parameters, parse, dropped)
         return answer
 
     def close(self) -> None:
-        """Close the connections that were kept alive."""
+        """Close the connections that were kept alive, and send nothing more."""
+        self._closed = True
         self._session.close()
 
-    def _attempt(self, where: str, path: str, parameters: Mapping[str, str], parse: Callable[[bytes], T]) -> T:
-        self._wait_for_turn()
-        self.requests += 1
+    def _attempt(
+        self,
+        where: str,
+        path: str,
+        parameters: Mapping[str, str],
+        parse: Callable[[bytes], T],
+        dropped: threading.Event,
+    ) -> T:
+        self._wait_for_turn(dropped)
         with deadline(self._timeout) as limit:
             try:
                 body, content_type = self._fetch(where, path, parameters)
@@ -199,19 +219,33 @@ class CloudlockClient:
     def _clean(self, text: str) -> str:
         return failures.clean(text, self._token)
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, dropped: threading.Event) -> None:
         """Keep the starts of requests apart, over all threads that use this client."""
-        if self._interval:
-            with self._pace:  # also while asleep, so that one who wakes late does not shorten the gap to the next
-                time.sleep(max(0.0, self._next_start - time.monotonic()))
-                self._next_start = time.monotonic() + self._interval
+        while not (dropped.is_set() or self._closed):
+            with self._lock:
+                now = time.monotonic()
+                if now >= self._next_start:
+                    self._next_start = now + self._interval
+                    self.requests += 1
+                    return
+                wait = self._next_start - now
+            _pause(dropped, wait)
+        raise CancelledError("nobody waits for the answer any more")
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
-        self.retries += 1
         error = state.outcome.exception() if state.outcome else None
+        with self._lock:
+            self.retries += 1
+            if isinstance(error, CloudlockUnavailableError) and error.status == 429:
+                self.throttled += 1
+                self._next_start = max(self._next_start, time.monotonic() + (error.retry_after or 0.0))
         log.warning(
             "%s Try %d of %d follows in %.1f s.", error, state.attempt_number + 1, self.attempts, state.upcoming_sleep
         )
+
+
+def _pause(dropped: threading.Event, seconds: float) -> None:
+    dropped.wait(seconds)
 
 
 def _usable_bundle(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise, takewhile
@@ -40,10 +40,10 @@ class RecordPage:
         """Return the first so many records, or all when there are fewer."""
         return tuple(self.marks[:count])
 
-    def tail(self) -> tuple[Mark, ...]:
-        """Return the last record and those just before it that were created at the same time."""
-        alike = takewhile(lambda mark: mark.created == self.marks[-1].created, reversed(self.marks))
-        return tuple(alike)[::-1]
+    def tail(self, at_least: int = 1) -> tuple[Mark, ...]:
+        """Return the last record, or more, and those just before it that were created at the same time as it."""
+        alike = sum(1 for _ in takewhile(lambda mark: mark.created == self.marks[-1].created, reversed(self.marks)))
+        return tuple(self.marks[-max(alike, at_least) :])
 
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
@@ -74,6 +74,33 @@ class RecordPage:
             if without_status is None or not isinstance(status, str) or status.casefold() != without_status:
                 kept[key] = record
         return replace(self, records=kept)
+
+
+class Records:
+    """The records of many pages, in the order they came."""
+
+    def __init__(self) -> None:
+        self._pages: list[dict[str, Record]] = []
+
+    def __iter__(self) -> Iterator[Record]:
+        return (record for page in self._pages for record in page.values())
+
+    @property
+    def count(self) -> int:
+        """How many records are held."""
+        return sum(map(len, self._pages))
+
+    def add(self, page: RecordPage) -> None:
+        """Take in a page that changes no more."""
+        self._pages.append(page.records)
+
+    def join(self, other: Records) -> None:
+        """Take in all that another one holds."""
+        self._pages += other._pages
+
+    def distinct(self, other: Records | None = None) -> int:
+        """Count the different keys, of this one or of two together."""
+        return len(set().union(*self._pages, *(other._pages if other else ())))
 
 
 class RecordFormat:
@@ -109,9 +136,9 @@ class RecordFormat:
             times={key: time_of(record, self._resource.time_fields) for key, record in records.items()},
         )
 
-    def distinct(self, pages: Sequence[RecordPage]) -> int:
-        """Count the different keys over several pages."""
-        return len(set().union(*(page.records for page in pages)))
+    def gather(self) -> Records:
+        """Return what puts pages together, still empty."""
+        return Records()
 
 
 def _version(record: Record) -> datetime:

@@ -87,7 +87,7 @@ def from_status(status: int, headers: Mapping[str, str], said: str, where: str, 
     if status in _PATIENCE or 500 <= status < 600:
         delay = retry_after(headers)
         asks = f" It asks to wait {delay:.0f} s." if delay is not None else ""
-        return CloudlockUnavailableError(f"{answered}{asks} Try again later.", delay)
+        return CloudlockUnavailableError(f"{answered}{asks} Try again later.", status, delay)
     if status == 401:
         return CloudlockAuthError(
             f"{answered} Cloudlock refuses the access token: it is wrong, or was recycled. Generate one in Cloudlock "

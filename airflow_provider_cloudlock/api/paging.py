@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Generic, Literal
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any, Generic, Literal, TypeVar
 
+from airflow_provider_cloudlock.api.ahead import Ahead
 from airflow_provider_cloudlock.api.client import CloudlockClient
 from airflow_provider_cloudlock.api.resources import Form, Query, Resource
 from airflow_provider_cloudlock.api.walk import SetMovedError, Walk
@@ -14,30 +16,36 @@ from airflow_provider_cloudlock.exceptions import (
     CloudlockRequestError,
     CloudlockResponseError,
 )
-from airflow_provider_cloudlock.pages import P, PageFormat
+from airflow_provider_cloudlock.pages import G_co, Gathering, P, PageFormat
 
 log = logging.getLogger(__name__)
+
+G = TypeVar("G", bound=Gathering[Any])
 
 #: How often a set that moved is read before giving up.
 _TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ResultSet(Generic[P]):
+class ResultSet(Generic[G_co]):
     """All records of a query.
 
-    :param pages: the records, each key on one page only.
+    :param records: each key once.
     :param proof: ``single_response``, or ``anchored`` for several pages.
-    :param page_count: pages that carried records.
+    :param pages: how many carried records.
+    :param requests: that were sent, repeated ones included.
+    :param retries: requests that repeated a failed one.
     :param duplicates: records that came twice within one page; one was kept.
     :param outside: records that came but were not asked for.
     :param reported_total: the API's own figure at the end, None when it gives none.
     :param request_form: the form of request that the API accepted.
     """
 
-    pages: tuple[P, ...]
+    records: G_co
     proof: Literal["single_response", "anchored"]
-    page_count: int
+    pages: int
+    requests: int
+    retries: int
     duplicates: int
     outside: int
     reported_total: int | None
@@ -48,23 +56,33 @@ class _FormChanged(Exception):
     """The API refused the form of the request, a simpler one is left."""
 
 
-class Reader(Generic[P]):
+class Reader(Generic[P, G_co]):
     """Reads result sets of one resource, and remembers which form of request the API accepts.
 
     :param client: asks the API.
     :param resource: what to read.
     :param page_format: makes pages of the answers.
     :param page_size: records asked for in one request.
+    :param connections: the most requests under way at once.
     """
 
-    def __init__(self, client: CloudlockClient, resource: Resource, page_format: PageFormat[P], page_size: int) -> None:
+    def __init__(
+        self,
+        client: CloudlockClient,
+        resource: Resource,
+        page_format: PageFormat[P, G_co],
+        page_size: int,
+        connections: int = 1,
+    ) -> None:
         self._client = client
         self._resource = resource
         self._format = page_format
         self._page_size = page_size
+        self._connections = connections
+        self._throttled = client.throttled
         self._step = 0
 
-    def read(self, query: Query, at_most: int | None = None) -> ResultSet[P]:
+    def read(self, query: Query, at_most: int | None = None) -> ResultSet[G_co]:
         """Read everything that a query gives, or its beginning.
 
         :param query: what to read.
@@ -72,38 +90,40 @@ class Reader(Generic[P]):
         :raises CloudlockDriftError: when the set kept moving.
         :raises CloudlockError: when the API fails or refuses.
         """
-        return self._prove(query, at_most, _TRIES)
+        requests, retries = self._client.requests, self._client.retries
+        found = self._prove(query, at_most, _TRIES)
+        return replace(found, requests=self._client.requests - requests, retries=self._client.retries - retries)
 
     def total(self, query: Query) -> int | None:
         """Ask for the API's own count, with one record."""
         while True:
             try:
-                return self._ask(query, query.offset, 1, wider=False).echo.total
-            except _FormChanged:
-                continue
+                return self._answer(query, query.offset, 1, wider=False).echo.total
+            except CloudlockRequestError as error:
+                self._simplify(error, query, 1)
 
-    def _prove(self, query: Query, at_most: int | None, tries: int) -> ResultSet[P]:
-        earlier: Walk[P] | None = None
+    def _prove(self, query: Query, at_most: int | None, tries: int) -> ResultSet[G_co]:
+        earlier: ResultSet[G_co] | None = None
         why = ""
         while tries:
             try:
-                walk = self._walk(query, at_most, first=tries == _TRIES)
+                found, is_proof = self._walk(query, at_most, first=tries == _TRIES)
             except _FormChanged:
                 earlier = None
                 continue
             except SetMovedError as moved:
                 why, earlier = str(moved), None
             else:
-                if walk.is_proof or (earlier is not None and self._same(walk, earlier)):
-                    return self._result(query, walk)
-                why, earlier = "the records came in no certain order of time, and no two readings were the same", walk
+                if is_proof or (earlier is not None and _same(found, earlier)):
+                    return found
+                why, earlier = "the records came in no certain order of time, and no two readings were the same", found
             tries -= 1
             log.info("%s is read again: %s.", self._resource.name, why)
             halves = query.halves() if self._resource.bounds == "time" and 0 < tries < _TRIES - 1 else None
             if halves and earlier is None:
                 left, right = (self._prove(half, None, tries) for half in halves)
                 joined = _joined(left, right)
-                if self._format.distinct(joined.pages) == sum(page.distinct for page in joined.pages):
+                if joined.records.distinct() == joined.records.count:
                     return joined
                 why = "a record moved from one half of the window to the other"
         raise CloudlockDriftError(
@@ -111,57 +131,85 @@ class Reader(Generic[P]):
             "Nothing was kept. Try again later, when records come and go less."
         )
 
-    def _walk(self, query: Query, at_most: int | None, *, first: bool) -> Walk[P]:
+    def _walk(self, query: Query, at_most: int | None, *, first: bool) -> tuple[ResultSet[G_co], bool]:
+        """Read once; tell what was found, and whether this one reading proves it.
+
+        :raises SetMovedError: when the pages do not fit together.
+        :raises _FormChanged: when the API must be asked in another form.
+        """
         size = self._page_size if first else self._resource.page_cap
         if first and at_most is not None and query.start is None and query.end is None:
             size = min(size, at_most)  # all that comes counts, so no more need come
         # What is known to have another status than the one asked for is not wanted, should the server send it.
         others = [status.casefold() for status in self._resource.statuses if query.status and status != query.status]
+        ahead = Ahead(lambda offset, dropped: self._answer(query, offset, size, dropped))
+        records = self._format.gather()
         walk: Walk[P] = Walk(
-            ask=lambda offset: self._ask(query, offset, size),
-            ask_beyond=lambda offset: self._ask_beyond(query, offset, size),
+            ask=ahead.page,
+            ask_beyond=lambda offset: self._count_beyond(query, offset, size),
             select=lambda page: page.select(query.start, query.end, others[0] if others else None),
             start=query.offset,
+            records=records,
+            connections=self._connections_now if first else lambda: 1,
         )
-        walk.run(at_most)
-        if self._format.distinct(walk.pages) != walk.kept:
-            raise SetMovedError("a record came on two pages")
-        return walk
-
-    def _ask(self, query: Query, offset: int, size: int, *, wider: bool = True) -> P:
         try:
-            return self._request(query, offset, size, wider=wider)
+            walk.run(at_most)
         except CloudlockRequestError as error:
-            if error.status != 400 or not self._simplify(query, size):
-                raise
-            log.warning("%s A simpler form of the request is tried.", error)
+            self._simplify(error, query, size)
             raise _FormChanged from error
+        finally:
+            ahead.drop()
+        if records.distinct() != records.count:
+            raise SetMovedError("a record came on two pages")
+        found = ResultSet(
+            records=records,
+            proof="anchored" if walk.page_count > 1 else "single_response",
+            pages=walk.page_count,
+            requests=0,
+            retries=0,
+            duplicates=walk.duplicates,
+            outside=walk.received - walk.duplicates - records.count,
+            reported_total=walk.total,
+            request_form=query.forms(self._resource)[self._step].name,
+        )
+        return found, walk.is_proof
 
-    def _ask_beyond(self, query: Query, offset: int, size: int) -> int:
+    def _connections_now(self) -> int:
+        """How many requests may be under way: half as many whenever the server said that it was too much."""
+        if self._client.throttled > self._throttled:
+            self._throttled = self._client.throttled
+            self._connections = max(1, self._connections // 2)
+        return self._connections
+
+    def _count_beyond(self, query: Query, offset: int, size: int) -> int:
         """Tell how many records there are behind what should be the end; a refusal of the offset means none."""
         try:
-            return self._request(query, offset, size).rows
+            return self._answer(query, offset, size).rows
         except CloudlockRequestError:
             return 0
 
-    def _request(self, query: Query, offset: int, size: int, *, wider: bool = True) -> P:
+    def _answer(self, query: Query, offset: int, size: int, dropped: Event | None = None, *, wider: bool = True) -> P:
         form = query.forms(self._resource)[self._step]
         parameters = query.parameters(self._resource, form, wider=wider)
         parameters |= {"limit": str(min(size, form.limit or size)), "offset": str(offset)}
-        return self._client.get(self._resource.path, parameters, lambda body: self._checked(body, offset))
+        return self._client.get(self._resource.path, parameters, lambda body: self._checked(body, offset), dropped)
 
-    def _simplify(self, query: Query, size: int) -> bool:
-        """Go to the next form that asks differently; tell whether there is one."""
+    def _simplify(self, refusal: CloudlockRequestError, query: Query, size: int) -> None:
+        """Go to the next form that asks differently.
+
+        :raises CloudlockRequestError: the refusal, when another form would not help or none is left.
+        """
         forms = query.forms(self._resource)
 
         def written(form: Form) -> tuple[dict[str, str], int]:
             return query.parameters(self._resource, form), min(size, form.limit or size)
 
         for step, form in enumerate(forms):
-            if step > self._step and written(form) != written(forms[self._step]):
+            if refusal.status == 400 and step > self._step and written(form) != written(forms[self._step]):
+                log.warning("%s A simpler form of the request is tried.", refusal)
                 self._step = step
-                return True
-        return False
+                return
+        raise refusal
 
     def _checked(self, body: bytes, offset: int) -> P:
         page = self._format.decode(body)
@@ -172,27 +220,20 @@ class Reader(Generic[P]):
             raise CloudlockResponseError(f"It says that it begins at offset {echo.offset}; {offset} was asked for.")
         return page
 
-    def _same(self, walk: Walk[P], earlier: Walk[P]) -> bool:
-        return self._format.distinct([*walk.pages, *earlier.pages]) == walk.kept == earlier.kept
 
-    def _result(self, query: Query, walk: Walk[P]) -> ResultSet[P]:
-        return ResultSet(
-            pages=tuple(walk.pages),
-            proof="anchored" if walk.page_count > 1 else "single_response",
-            page_count=walk.page_count,
-            duplicates=walk.duplicates,
-            outside=walk.received - walk.duplicates - walk.kept,
-            reported_total=walk.total,
-            request_form=query.forms(self._resource)[self._step].name,
-        )
+def _same(one: ResultSet[Any], other: ResultSet[Any]) -> bool:
+    return bool(one.records.distinct(other.records) == one.records.count == other.records.count)
 
 
-def _joined(left: ResultSet[P], right: ResultSet[P]) -> ResultSet[P]:
+def _joined(left: ResultSet[G], right: ResultSet[G]) -> ResultSet[G]:
     """Put the halves of a window together; each holds only what lies in it."""
+    left.records.join(right.records)
     return ResultSet(
-        pages=left.pages + right.pages,
+        records=left.records,
         proof="anchored",
-        page_count=left.page_count + right.page_count,
+        pages=left.pages + right.pages,
+        requests=0,
+        retries=0,
         duplicates=left.duplicates + right.duplicates,
         outside=left.outside + right.outside,
         reported_total=None,

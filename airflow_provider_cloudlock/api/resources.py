@@ -10,6 +10,8 @@ from airflow_provider_cloudlock.exceptions import CloudlockConfigError
 
 #: Records asked for in one request when neither the caller nor the connection says.
 DEFAULT_PAGE_SIZE = 10_000
+#: Requests under way at once, likewise.
+DEFAULT_CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)

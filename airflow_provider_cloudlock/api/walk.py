@@ -7,13 +7,15 @@ which must come back first. Nothing the server says proves an end: the anchor mu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic
 
-from airflow_provider_cloudlock.pages import Mark, P
+from airflow_provider_cloudlock.pages import Gathering, Mark, P
 
 #: How often an anchor that came alone may turn out not to be the end.
 _STALLS = 3
+#: How many records may be under way at once, in two pages if they are larger: what bounds the memory.
+_ROWS_AHEAD = 20_000
 
 
 class SetMovedError(Exception):
@@ -23,21 +25,34 @@ class SetMovedError(Exception):
 class Walk(Generic[P]):
     """Pages as they are gathered.
 
-    :param ask: gives the page at an offset.
+    :param ask: gives the page at an offset; is told the offsets that should be needed next.
     :param ask_beyond: gives how many records there are at an offset that should be the end.
     :param select: keeps those records of a page that are wanted.
     :param start: offset to begin at.
+    :param records: takes in the records that are wanted, each key once.
+    :param connections: tells how many requests may be under way at once.
     """
 
     def __init__(
-        self, ask: Callable[[int], P], ask_beyond: Callable[[int], int], select: Callable[[P], P], start: int
+        self,
+        ask: Callable[[int, Sequence[int]], P],
+        ask_beyond: Callable[[int], int],
+        select: Callable[[P], P],
+        start: int,
+        records: Gathering[P],
+        connections: Callable[[], int],
     ) -> None:
         self._ask = ask
         self._ask_beyond = ask_beyond
         self._select = select
         self._start = start
-        #: The records that are wanted; each key is on one page only.
-        self.pages: list[P] = []
+        self._records = records
+        self._connections = connections
+        self._latest: list[P] = []  # one page, whose last records may still come again
+        self._at_most: int | None = None
+        self._rows = 0
+        self._is_even = False
+        self._overlap = 1
         #: Pages that carried records, whether wanted or not.
         self.page_count = 0
         #: Records that came, the anchors counted once.
@@ -53,7 +68,7 @@ class Walk(Generic[P]):
     @property
     def kept(self) -> int:
         """How many records are held."""
-        return sum(page.distinct for page in self.pages)
+        return self._records.count + sum(page.distinct for page in self._latest)
 
     @property
     def is_proof(self) -> bool:
@@ -72,6 +87,13 @@ class Walk(Generic[P]):
 
         :raises SetMovedError: when the pages do not fit together.
         """
+        self._at_most = at_most
+        self._run()
+        for page in self._latest:
+            self._records.add(page)
+        self._latest.clear()
+
+    def _run(self) -> None:
         page = self._next(self._start)
         if page.last is None:
             self._check_empty()
@@ -81,7 +103,7 @@ class Walk(Generic[P]):
         lasts = {anchor[-1]}
         stalls = 0
         nothing_beyond = False
-        while at_most is None or self.kept < at_most:
+        while self._at_most is None or self.kept < self._at_most:
             page = self._next(self._position - len(anchor))
             self._check_anchor(page, anchor, lasts)
             if page.rows > len(anchor):
@@ -110,8 +132,10 @@ class Walk(Generic[P]):
         So their order is seen to be the same in both pages. Where a whole page has the same time this would lead
         nowhere: one record must do, and one reading is no proof.
         """
-        tail = page.tail()
+        tail = page.tail(self._overlap)
         if len(tail) < page.rows or page.rows == 1:
+            if self._connections() > 1:
+                self._overlap = max(self._overlap, min(len(tail), page.rows // 8))
             return tail
         self._tied = True
         return tail[-1:]
@@ -132,9 +156,27 @@ class Walk(Generic[P]):
         return self.page_count == 1 and self.received > 1 and self.total == self._position
 
     def _next(self, offset: int) -> P:
-        page = self._ask(offset)
+        page = self._ask(offset, self._following(offset))
         self.total = page.echo.total
         return page
+
+    def _following(self, offset: int) -> Sequence[int]:
+        """Foresee which offsets come after one, if the pages go on as they came; wrong is only wasteful.
+
+        That they go on is likely while the total says so, or as long as one page is as large as the one before.
+        """
+        step = self._rows - self._overlap
+        left = None if self.total is None else self.total - self._position
+        connections = self._connections()
+        if step < 1 or connections < 2 or left == 0 or not (self._is_even or (left or 0) > 0):
+            return ()
+        at_once = max(2, min(connections, _ROWS_AHEAD // self._rows))
+        ends = [offset + step * at_once]
+        if left is not None and left > 0:
+            ends.append(self._position + left)
+        if self._at_most is not None:
+            ends.append(self._position + self._at_most - self.kept)
+        return range(offset + step, min(ends), step)
 
     def _check_empty(self) -> None:
         again = self._next(self._start)
@@ -156,25 +198,26 @@ class Walk(Generic[P]):
 
     def _tie(self, page: P, anchor: tuple[Mark, ...]) -> None:
         """Add a page that begins with the anchor; of two versions of a record the newer one stays."""
-        held, wanted = self.pages[-1], self._select(page)
+        held, wanted = self._latest.pop(), self._select(page)
         for mark in anchor:
             before, now = held.version(mark.key), wanted.version(mark.key)
             if now is not None and (before is None or now >= before):
                 held = held.without(mark.key)
             else:
                 wanted = wanted.without(mark.key)
-        self.pages[-1] = held
+        self._records.add(held)
+        self._latest.append(wanted)
         self.received -= len(anchor)
         self._count(page)
-        self.pages.append(wanted)
 
     def _add(self, page: P) -> None:
         self._count(page)
-        self.pages.append(self._select(page))
+        self._latest.append(self._select(page))
 
     def _count(self, page: P) -> None:
         self.page_count += 1
         self.received += page.rows
+        self._rows, self._is_even = page.rows, page.rows == self._rows
         self.duplicates += page.rows - page.distinct
         self._ascending = self._ascending and page.ascending
         self._descending = self._descending and page.descending

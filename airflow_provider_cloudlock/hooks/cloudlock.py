@@ -12,7 +12,13 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_cloudlock.api.address import base_url
-from airflow_provider_cloudlock.api.resources import DEFAULT_PAGE_SIZE, Query, Resource, resource_named
+from airflow_provider_cloudlock.api.resources import (
+    DEFAULT_CONNECTIONS,
+    DEFAULT_PAGE_SIZE,
+    Query,
+    Resource,
+    resource_named,
+)
 from airflow_provider_cloudlock.exceptions import (
     CloudlockConfigError,
     CloudlockError,
@@ -25,12 +31,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_cloudlock.api.client import CloudlockClient
+    from airflow_provider_cloudlock.api.envelope import Records
     from airflow_provider_cloudlock.api.paging import Reader
-    from airflow_provider_cloudlock.pages import Page, PageFormat
+    from airflow_provider_cloudlock.pages import Gathering, Page, PageFormat
 
 P = TypeVar("P", bound="Page")
+G = TypeVar("G", bound="Gathering[Any]")
 
-_FIELDS = ("page_size", "timeout", "requests_per_second", "ca_bundle", "proxy")
+_FIELDS = ("page_size", "timeout", "max_connections", "requests_per_second", "ca_bundle", "proxy")
 
 
 class CloudlockHook(BaseHook):
@@ -75,7 +83,7 @@ class CloudlockHook(BaseHook):
         """Return the API client of the connection."""
         return self.client
 
-    def reader(self, resource: Resource, page_format: PageFormat[P], page_size: int | None = None) -> Reader[P]:
+    def reader(self, resource: Resource, page_format: PageFormat[P, G], page_size: int | None = None) -> Reader[P, G]:
         """Return what reads whole result sets of a resource.
 
         :param resource: what to read.
@@ -88,7 +96,14 @@ class CloudlockHook(BaseHook):
         size = _whole("page_size", page_size, 1, resource.page_cap)
         if size is None:
             size = _whole("page_size", _number(self._extra.get("page_size")), 1, resource.page_cap)
-        return Reader(self.client, resource, page_format, size or min(DEFAULT_PAGE_SIZE, resource.page_cap))
+        connections = _whole("max_connections", _number(self._extra.get("max_connections")), 1, 16)
+        return Reader(
+            self.client,
+            resource,
+            page_format,
+            size or min(DEFAULT_PAGE_SIZE, resource.page_cap),
+            connections or DEFAULT_CONNECTIONS,
+        )
 
     def iter_records(
         self,
@@ -184,7 +199,7 @@ class CloudlockHook(BaseHook):
         return extra
 
 
-def _records(reader: Reader[Any], query: Query, wanted: int | None, skip: int) -> Iterator[dict[str, Any]]:
+def _records(reader: Reader[Any, Records], query: Query, wanted: int | None, skip: int) -> Iterator[dict[str, Any]]:
     """Give the records of a query, skipping at the server only where it counts what we count."""
     from dataclasses import replace
 
@@ -196,16 +211,15 @@ def _records(reader: Reader[Any], query: Query, wanted: int | None, skip: int) -
         parts = [query]
     for part in parts:
         needed = None if wanted is None else wanted + skip
-        for page in reader.read(part, needed).pages:
-            for record in page.records.values():
-                if skip:
-                    skip -= 1
-                    continue
-                yield record
-                if wanted is not None:
-                    wanted -= 1
-                    if not wanted:
-                        return
+        for record in reader.read(part, needed).records:
+            if skip:
+                skip -= 1
+                continue
+            yield record
+            if wanted is not None:
+                wanted -= 1
+                if not wanted:
+                    return
 
 
 def _query(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,94 +15,12 @@ import pyarrow.json as pj
 
 from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.lake.fitting import Fitting
+from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
 from airflow_provider_cloudlock.lake.schemas import EXTRA, Layout
-from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, key_of_all, open_envelope, time_of
+from airflow_provider_cloudlock.lake.spool import Spool
+from airflow_provider_cloudlock.pages import Echo, Mark, key_of_all, open_envelope, time_of
 
 _ECHO = ("limit", "offset", "total", "results")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ArrowPage:
-    """A page of records as an Arrow table. A key that came twice is held once, with the newest ``updated_at``.
-
-    :param keys: of all records, as they came.
-    :param times: when they were created, null where that is not known.
-    :param table: the records that can be kept, with the resource's schema.
-    :param unkept: the records without a usable key or creation time, as they came, by a key made of all of them.
-    :param created: the creation time of every row of ``table``.
-    """
-
-    echo: Echo
-    rows: int
-    first: Mark | None
-    last: Mark | None
-    ascending: bool
-    descending: bool
-    keys: pa.ChunkedArray
-    times: pa.ChunkedArray
-    table: pa.Table
-    created: pa.ChunkedArray
-    unkept: Mapping[str, tuple[dict[str, Any], datetime | None]]
-    key: str
-
-    @property
-    def distinct(self) -> int:
-        """How many different keys there are."""
-        return int(self.table.num_rows) + len(self.unkept)
-
-    def head(self, count: int) -> tuple[Mark, ...]:
-        """Return the first so many records, or all when there are fewer."""
-        return tuple(map(Mark, self.keys[:count].to_pylist(), self.times[:count].to_pylist()))
-
-    def tail(self) -> tuple[Mark, ...]:
-        """Return the last record and those just before it that were created at the same time."""
-        start = len(self.keys) - 1
-        while start > 0 and self.times[start - 1] == self.times[-1]:
-            start -= 1
-        return tuple(map(Mark, self.keys[start:].to_pylist(), self.times[start:].to_pylist()))
-
-    def version(self, key: str) -> datetime | None:
-        """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
-        place = self._place(key)
-        if place < 0:
-            return NEVER_UPDATED if key in self.unkept else None
-        updated: datetime | None = self.table["updated_at"][place].as_py()
-        return updated or NEVER_UPDATED
-
-    def without(self, key: str) -> ArrowPage:
-        """Return the page without the record of a key."""
-        place = self._place(key)
-        if place < 0:
-            return replace(self, unkept={other: record for other, record in self.unkept.items() if other != key})
-        table = pa.concat_tables([self.table[:place], self.table[place + 1 :]])
-        created = pa.chunked_array([*self.created[:place].chunks, *self.created[place + 1 :].chunks], self.created.type)
-        return replace(self, table=table, created=created)
-
-    def _place(self, key: str) -> int:
-        return int(pc.index(self.table[self.key], key).as_py())
-
-    def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> ArrowPage:
-        """Return the records created in ``[start, end)`` that do not have the one status, compared without case.
-
-        A record whose creation time is not known stays: nobody can say that it does not belong here.
-        """
-        wanted = pa.chunked_array([pa.repeat(True, self.table.num_rows)])
-        unkept = dict(self.unkept)
-        if start is not None:
-            wanted = pc.and_(wanted, pc.greater_equal(self.created, pa.scalar(start, self.created.type)))
-            unkept = {key: each for key, each in unkept.items() if each[1] is None or each[1] >= start}
-        if end is not None:
-            wanted = pc.and_(wanted, pc.less(self.created, pa.scalar(end, self.created.type)))
-            unkept = {key: each for key, each in unkept.items() if each[1] is None or each[1] < end}
-        if without_status is not None:
-            other = pc.equal(pc.utf8_lower(self.table["status"]), without_status)
-            wanted = pc.and_(wanted, pc.invert(pc.fill_null(other, False)))
-        return replace(self._where(wanted), unkept=unkept)
-
-    def _where(self, wanted: pa.ChunkedArray) -> ArrowPage:
-        if pc.all(wanted, min_count=0).as_py():
-            return self
-        return replace(self, table=self.table.filter(wanted), created=self.created.filter(wanted))
 
 
 class ArrowFormat:
@@ -117,10 +35,10 @@ class ArrowFormat:
         self._key = key = layout.key
         record = pa.schema([field for field in schema if field.name != EXTRA])
         # Ids come as numbers or as text: the kind that fitted last is tried first.
-        self._kinds = [
+        self._kinds = tuple(
             _envelope(record.set(record.get_field_index(key), pa.field(key, kind)))
             for kind in (pa.int64(), pa.string())
-        ]
+        )
         self._fitted = _envelope(schema)
         self._fitting = Fitting(schema, key)
 
@@ -131,11 +49,9 @@ class ArrowFormat:
         """
         return self._decode_well_formed(body) or self._decode_odd(body)
 
-    def distinct(self, pages: Sequence[ArrowPage]) -> int:
-        """Count the different keys over several pages."""
-        unkept = len(set().union(*(page.unkept for page in pages)))
-        keys = [chunk for page in pages for chunk in page.table[self._key].chunks]
-        return unkept + (pc.count_distinct(pa.chunked_array(keys, pa.string())).as_py() if keys else 0)
+    def gather(self) -> Spool:
+        """Return what puts pages together, still empty."""
+        return Spool(self._layout)
 
     def _decode_well_formed(self, body: bytes) -> ArrowPage | None:
         """Read a page that holds nothing but what the schema names, in one pass; None when it does not.
@@ -145,15 +61,16 @@ class ArrowFormat:
         """
         if body.lstrip()[:1] != b"{" or not _is_utf8(body):
             return None
-        for kind in self._kinds:
+        kinds = self._kinds
+        for kind in kinds:
             try:
                 envelope = _parse(body, kind)
             except pa.ArrowInvalid:
                 continue
             if envelope is None:
                 return None
-            if kind is not self._kinds[0]:
-                self._kinds.reverse()
+            if kind is not kinds[0]:
+                self._kinds = kinds[::-1]
             echo, records = envelope
             columns = [records[name].cast(self._schema.field(name).type) for name in records.schema.names]
             table = pa.table([*columns, pa.nulls(len(records), pa.string())], self._schema)
@@ -249,15 +166,3 @@ def _is_utf8(body: bytes) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def newest_rows(table: pa.Table, key: str) -> pa.Array:
-    """Positions, in order, of one row of each key: the one with the newest ``updated_at``, the later of equals."""
-    rows = pa.table(
-        [table[key], table["updated_at"], pa.array(range(table.num_rows))], names=["key", "updated_at", "position"]
-    )
-    ranked = rows.sort_by([("key", "ascending"), ("updated_at", "descending"), ("position", "descending")])
-    first = pc.not_equal(ranked["key"][1:], ranked["key"][:-1])
-    first = pa.chunked_array([pa.array([True]), *first.chunks])
-    positions = ranked["position"].filter(first)
-    return positions.take(pc.sort_indices(positions)).combine_chunks()

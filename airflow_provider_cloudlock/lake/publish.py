@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError
-from airflow_provider_cloudlock.lake.decode import newest_rows
+from airflow_provider_cloudlock.lake.page import newest_rows
+from airflow_provider_cloudlock.lake.parquet import PublishedFile, write
 from airflow_provider_cloudlock.lake.receipt import Receipt
-from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION, Layout
+from airflow_provider_cloudlock.lake.schemas import Layout
 from airflow_provider_cloudlock.lake.slices import Slice
+from airflow_provider_cloudlock.lake.spool import Spool
 from airflow_provider_cloudlock.lake.store import (
     Store,
     data_file,
@@ -30,16 +30,6 @@ from airflow_provider_cloudlock.strict_json import dumps
 log = logging.getLogger(__name__)
 
 OnVanished = Literal["keep", "drop", "fail"]
-
-#: The bytes of an object must depend on its records alone: nothing here may vary, least of all with time.
-_WRITER: dict[str, Any] = {
-    "compression": "zstd",
-    "compression_level": 1,
-    "row_group_size": 100_000,
-    "version": "2.6",
-    "write_statistics": True,
-    "store_schema": True,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +71,13 @@ def superseded_by(slice_: Slice, store: Store) -> tuple[Slice, ...]:
 
 
 def publish(
-    store: Store, slice_: Slice, table: pa.Table, layout: Layout, *, status: str | None, on_vanished: OnVanished
+    store: Store, slice_: Slice, spool: Spool, layout: Layout, *, status: str | None, on_vanished: OnVanished
 ) -> Published:
     """Make a slice's records visible, or leave the object alone when it holds just these.
 
     :param store: the resource's folder.
     :param slice_: what the records cover.
-    :param table: all of them, with the layout's schema.
+    :param spool: all of them; it takes in those that vanished and are kept.
     :param layout: of the resource's records.
     :param status: the filter they were read with, None for all records.
     :param on_vanished: what becomes of records that were published before and are not among these.
@@ -101,32 +91,33 @@ def publish(
         local = folder / "published.parquet"
         current = _published(store, slice_, local, layout, status)
         parts = [_published(store, each, folder / f"{each.name}.parquet", layout, status) for each in inside]
+        changed = current is None or not current.holds(spool)
         # The slice itself last: where a crash left smaller ones inside it, it was published after them.
-        earlier = [each for each in (*parts, current) if each is not None]
-        vanished = _vanished(earlier, table, layout) if earlier else table.slice(0, 0)
+        earlier = [each for each in (*parts, current) if each is not None] if changed or inside else []
+        vanished = _vanished(earlier, spool, layout)
+        kept = vanished.num_rows if on_vanished == "keep" else 0
         if vanished.num_rows and on_vanished == "fail":
             raise CloudlockDataError(
                 f"{vanished.num_rows} records of {store.uri(path)} are no longer given by Cloudlock, the first with "
                 f"the id {vanished[layout.key][0].as_py()!r}. Nothing was changed. Choose on_vanished='keep' or 'drop' "
                 "if that is to be expected."
             )
-        if on_vanished == "keep":
-            table = pa.concat_tables([table, vanished])
+        if kept:
+            spool.add_rows(vanished)
+            changed = current is None or not current.holds(spool)
         elif vanished.num_rows:
             log.warning("%d records of %s are no longer given and dropped.", vanished.num_rows, store.uri(path))
-        table = _in_order(table, layout)
-        changed = current is None or not current.equals(table)
         if changed:
             local = folder / "new.parquet"
-            _write(table, local, slice_, status)
+            write(spool, local, slice_, layout, status)
             store.put(local, path)
         return Published(
             path=store.uri(path),
-            rows=table.num_rows,
+            rows=spool.rows,
             bytes=local.stat().st_size,
             sha256=sha256(local),
             changed=changed,
-            vanished_kept=vanished.num_rows if on_vanished == "keep" else 0,
+            vanished_kept=kept,
             superseded=inside,
         )
 
@@ -154,67 +145,14 @@ def quarantine(store: Store, slice_: Slice, records: Iterable[Mapping[str, Any]]
     return store.uri(path)
 
 
-def _published(store: Store, slice_: Slice, local: Path, layout: Layout, status: str | None) -> pa.Table | None:
-    """Fetch and read what is published of a slice, None when nothing is.
-
-    :raises CloudlockConfigError: when it was read with another filter.
-    :raises CloudlockDataError: when it is not one of our objects.
-    """
+def _published(store: Store, slice_: Slice, local: Path, layout: Layout, status: str | None) -> PublishedFile | None:
+    """Fetch what is published of a slice, None when nothing is."""
     path = data_file(slice_)
-    if not store.get(path, local):
-        return None
-    try:
-        with pq.ParquetFile(local) as file:
-            metadata = file.schema_arrow.metadata or {}
-            table = file.read().replace_schema_metadata(None)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise CloudlockDataError(
-            f"{store.uri(path)} cannot be read as Parquet ({error}), so nobody can say which of its records would be "
-            "lost. Move it away and run again."
-        ) from error
-    if not table.schema.equals(layout.schema):
-        raise CloudlockDataError(
-            f"{store.uri(path)} has other columns than this version writes. Move it away and run again, or use the "
-            "version of airflow-provider-cloudlock that wrote it."
-        )
-    written_with = metadata.get(b"cloudlock.status", b"").decode() or None
-    if written_with != status:
-        raise CloudlockConfigError(
-            f"{store.uri(path)} was extracted with status={written_with!r}, this run asks for status={status!r}: one "
-            "would replace the other. Give each filter a destination of its own."
-        )
-    return table
+    return PublishedFile(local, store.uri(path), layout, status) if store.get(path, local) else None
 
 
-def _vanished(earlier: list[pa.Table], table: pa.Table, layout: Layout) -> pa.Table:
+def _vanished(earlier: list[PublishedFile], spool: Spool, layout: Layout) -> pa.Table:
     """Rows that were published and are not among the new ones, each key once."""
-    before = pa.concat_tables(earlier)
-    known = table[layout.key].combine_chunks()
-    gone = before.filter(pc.invert(pc.is_in(before[layout.key], value_set=known)))
+    keys = spool.keys.combine_chunks()
+    gone = pa.concat_tables([layout.schema.empty_table(), *(each.rows_without(keys) for each in earlier)])
     return gone.take(newest_rows(gone, layout.key)) if len(earlier) > 1 and gone.num_rows else gone
-
-
-def _in_order(table: pa.Table, layout: Layout) -> pa.Table:
-    """Sort by creation time and key, so that the same records always give the same bytes."""
-    order = pa.table([layout.created(table), table[layout.key]], names=["created", "key"])
-    return table.take(pc.sort_indices(order, [("created", "ascending"), ("key", "ascending")])).combine_chunks()
-
-
-def _write(table: pa.Table, local: Path, slice_: Slice, status: str | None) -> None:
-    """Write Parquet and read it back.
-
-    :raises CloudlockDataError: when the file does not hold what was written.
-    """
-    metadata = {
-        "cloudlock.window": "/".join(slice_.window),
-        "cloudlock.status": status or "",
-        "cloudlock.schema_version": str(SCHEMA_VERSION),
-    }
-    pq.write_table(table.replace_schema_metadata(metadata), local, **_WRITER)
-    with pq.ParquetFile(local) as file:
-        held = file.read(columns=[table.schema.names[0]]).num_rows
-    if held != table.num_rows:
-        raise CloudlockDataError(
-            f"The Parquet file written for {slice_.name} holds {held} rows instead of {table.num_rows}. Nothing was "
-            "published. Check the worker's disk."
-        )

@@ -59,6 +59,11 @@ class Layout:
     key: str
     time_fields: tuple[str, ...]
 
-    def created(self, table: pa.Table) -> pa.ChunkedArray:
+    @property
+    def time(self) -> pa.DataType:
+        """The type of the creation time."""
+        return self.schema.field(self.time_fields[0]).type
+
+    def created(self, rows: pa.Table | pa.RecordBatch) -> pa.ChunkedArray | pa.Array:
         """Creation time of every row."""
-        return pc.coalesce(*(table[name] for name in self.time_fields))
+        return pc.coalesce(*(rows[name] for name in self.time_fields))

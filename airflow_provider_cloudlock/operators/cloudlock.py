@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator, ObjectStoragePath
@@ -15,17 +17,18 @@ from airflow_provider_cloudlock.api.resources import Query, Resource, resource_n
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError, CloudlockError
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook, status_named
 from airflow_provider_cloudlock.instants import check_window, parse_bound
+from airflow_provider_cloudlock.threads import one_ahead
 
 # pyarrow is imported when the task runs: a Dag file must not pay for it.
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_cloudlock.api.paging import Reader
-    from airflow_provider_cloudlock.lake.decode import ArrowPage
+    from airflow_provider_cloudlock.api.paging import ResultSet
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
     from airflow_provider_cloudlock.lake.schemas import Layout
     from airflow_provider_cloudlock.lake.slices import Slice
+    from airflow_provider_cloudlock.lake.spool import Spool
     from airflow_provider_cloudlock.lake.store import Store
 
 log = logging.getLogger(__name__)
@@ -141,27 +144,21 @@ class CloudlockToObjectStorageOperator(BaseOperator):
 
         layout = Layout(SCHEMAS[resource.name], resource.key, resource.time_fields)
         hook = CloudlockHook(self.cloudlock_conn_id)
-        reader = hook.reader(resource, ArrowFormat(layout), self.page_size)
-        store = self._store(resource)
-        store.check()
-        slices = slices_of(start, end)
-        for each in {slices[0], slices[-1]}:  # only a part of a day can overlap what is published
-            superseded_by(each, store)
+        with closing(hook.client) as client:
+            reader = hook.reader(resource, ArrowFormat(layout), self.page_size)
+            store = self._store(resource)
+            store.check()
+            slices = slices_of(start, end)
+            for each in {slices[0], slices[-1]}:  # only a part of a day can overlap what is published
+                superseded_by(each, store)
 
-        extraction = _Extraction(hook, reader, store, layout, status, self.on_vanished, self.max_quarantined)
-        receipts = []
-        for each in slices:
-            receipt = extraction.run(resource, each)
-            self.log.info(
-                "%s [%s, %s): %d rows, %s, %s in %d requests",
-                resource.name,
-                *receipt.window,
-                receipt.rows,
-                "written" if receipt.changed else "unchanged",
-                receipt.proof.replace("_", " "),
-                receipt.requests,
-            )
-            receipts.append(receipt.summary())
+            lake = _Lake(resource, store, layout, status, self.on_vanished, self.max_quarantined)
+            reads = (partial(reader.read, Query(each.start, each.end, status)) for each in slices)
+            receipts = []
+            for each, found in zip(slices, one_ahead(reads), strict=True):  # a slice is read while one is published
+                receipt = lake.publish(each, found, client.server_date)
+                self._log_receipt(receipt)
+                receipts.append(receipt.summary())
         result = {
             "resource": resource.name,
             "window": [start.isoformat(), end.isoformat()],
@@ -172,6 +169,17 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra.update(result)
         return result
+
+    def _log_receipt(self, receipt: Receipt) -> None:
+        self.log.info(
+            "%s [%s, %s): %d rows, %s, %s in %d requests",
+            receipt.resource,
+            *receipt.window,
+            receipt.rows,
+            "written" if receipt.changed else "unchanged",
+            receipt.proof.replace("_", " "),
+            receipt.requests,
+        )
 
     def _window(self, context: Context) -> tuple[datetime, datetime]:
         """Tell the window: the one given, else the run's."""
@@ -230,41 +238,35 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         return Store(fs, f"{path.path.rstrip('/')}/{resource.name}", f"{destination}/{resource.name}")
 
 
-class _Extraction:
-    """Reads and publishes slices, one after another, with one connection to each side."""
+class _Lake:
+    """Publishes slices of one resource."""
 
     def __init__(
         self,
-        hook: CloudlockHook,
-        reader: Reader[ArrowPage],
+        resource: Resource,
         store: Store,
         layout: Layout,
         status: str | None,
         on_vanished: OnVanished,
         max_quarantined: int,
     ) -> None:
-        self._client = hook.client
-        self._reader = reader
+        self._resource = resource
         self._store = store
         self._layout = layout
         self._status = status
         self._on_vanished: OnVanished = on_vanished
         self._max_quarantined = max_quarantined
 
-    def run(self, resource: Resource, slice_: Slice) -> Receipt:
-        """Read a slice, publish it, and tell what was proved.
+    def publish(self, slice_: Slice, found: ResultSet[Spool], server_date: datetime | None) -> Receipt:
+        """Publish a slice, and tell what was proved.
 
         :raises CloudlockDataError: when more records than allowed cannot be kept; they are in quarantine then.
         """
-        import pyarrow as pa
-
         from airflow_provider_cloudlock.lake.publish import publish, quarantine, settle
         from airflow_provider_cloudlock.lake.receipt import Receipt
         from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION
 
-        requests, retries = self._client.requests, self._client.retries
-        found = self._reader.read(Query(start=slice_.start, end=slice_.end, status=self._status))
-        unkept = [record for page in found.pages for record, _ in page.unkept.values()]
+        unkept = [record for record, _ in found.records.unkept.values()]
         if unkept:
             where = quarantine(self._store, slice_, unkept)
             if len(unkept) > self._max_quarantined:
@@ -274,12 +276,11 @@ class _Extraction:
                     "them, then raise max_quarantined or report them to Cloudlock support."
                 )
             log.warning("%d records without a usable id or creation time were put into %s", len(unkept), where)
-        table = pa.concat_tables([self._layout.schema.empty_table(), *(page.table for page in found.pages)])
         published = publish(
-            self._store, slice_, table, self._layout, status=self._status, on_vanished=self._on_vanished
+            self._store, slice_, found.records, self._layout, status=self._status, on_vanished=self._on_vanished
         )
         receipt = Receipt(
-            resource=resource.name,
+            resource=self._resource.name,
             window=slice_.window,
             status=self._status,
             path=published.path,
@@ -288,16 +289,16 @@ class _Extraction:
             sha256=published.sha256,
             changed=published.changed,
             proof=found.proof,
-            pages=found.page_count,
-            requests=self._client.requests - requests,
-            retries=self._client.retries - retries,
+            pages=found.pages,
+            requests=found.requests,
+            retries=found.retries,
             reported_total=found.reported_total,
             duplicates=found.duplicates,
             outside_window=found.outside,
             vanished_kept=published.vanished_kept,
             quarantined=len(unkept),
             extracted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            server_date=self._client.server_date.isoformat() if self._client.server_date else None,
+            server_date=server_date.isoformat() if server_date else None,
             schema_version=SCHEMA_VERSION,
             provider_version=__version__,
             request_form=found.request_form,

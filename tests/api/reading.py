@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_cloudlock.api.envelope import RecordFormat, RecordPage
+from airflow_provider_cloudlock.api.envelope import RecordFormat, Records
 from airflow_provider_cloudlock.api.paging import Reader, ResultSet
 from airflow_provider_cloudlock.api.resources import THREATS, Query, Resource
 from airflow_provider_cloudlock.lake.decode import ArrowFormat
@@ -20,7 +20,7 @@ BEFORE, DAY, NEXT, AFTER = (f"2026-01-0{n}" for n in range(1, 5))
 START, END = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
 WINDOW = Query(start=START, end=END)
 
-FORMATS: dict[str, Callable[[], PageFormat[Any]]] = {
+FORMATS: dict[str, Callable[[], PageFormat[Any, Any]]] = {
     "dicts": lambda: RecordFormat(THREATS),
     "arrow": lambda: ArrowFormat(Layout(SCHEMAS["threats"], THREATS.key, THREATS.time_fields)),
 }
@@ -34,7 +34,7 @@ def amid(records: list[Record]) -> list[Record]:
 @contextmanager
 def reader_of(
     tenant: Tenant, kind: str = "dicts", page_size: int = 10_000, resource: Resource = THREATS
-) -> Iterator[Reader[Any]]:
+) -> Iterator[Reader[Any, Any]]:
     """Make a reader of a tenant, for pages of dicts or of Arrow."""
     with client_of(tenant) as client:
         yield Reader(client, resource, FORMATS[kind](), page_size)
@@ -60,8 +60,9 @@ def keys(result: ResultSet[Any]) -> list[str]:
 
 def rows(result: ResultSet[Any]) -> list[dict[str, Any]]:
     """Return all records, in the order they came."""
-    return [
-        row
-        for page in result.pages
-        for row in (page.records.values() if isinstance(page, RecordPage) else page.table.to_pylist())
-    ]
+    found = result.records
+    return (
+        list(found)
+        if isinstance(found, Records)
+        else [row for table in found.as_they_came() for row in table.to_pylist()]
+    )

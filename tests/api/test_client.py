@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import tenacity
 
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api import client as module
@@ -632,10 +631,17 @@ def test_a_wait_longer_than_a_minute_is_left_to_airflow(wait: Any, named_delay: 
     assert error.value.retry_after == float(named_delay.removesuffix(" s"))
 
 
+def waits_without_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the waits of the client from now on; its clock goes on by each, and only by them."""
+    waits: list[float] = []
+    monkeypatch.setattr(module, "_pause", lambda _, seconds: waits.append(seconds))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: sum(waits)))
+    return waits
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_waits_of_up_to_a_minute_are_waited_and_bounded_in_number(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
+    waits = waits_without_waiting(monkeypatch)
     with (
         Tenant(TEN, faults=throttled(60, status=status)) as tenant,
         client_of(tenant) as client,
@@ -648,8 +654,7 @@ def test_waits_of_up_to_a_minute_are_waited_and_bounded_in_number(status: int, m
 
 def test_without_a_word_of_the_server_waits_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BACKOFF", GENUINE_BACKOFF)
-    waits: list[float] = []
-    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
+    waits = waits_without_waiting(monkeypatch)
     odd = throttled("soon")
     with Tenant(TEN, faults={1: responds(503), 2: odd, 3: resets(), 4: html()}) as tenant, client_of(tenant) as client:
         assert ask(client) == TEN

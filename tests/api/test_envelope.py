@@ -186,5 +186,10 @@ def test_only_another_known_status_is_left_out() -> None:
 
 
 def test_different_keys_are_counted_over_pages() -> None:
-    assert FORMAT.distinct([page({"id": 1}, {"id": 2}), page({"id": "2"}, {"id": 3})]) == 3
-    assert FORMAT.distinct([]) == 0
+    one, other = FORMAT.gather(), FORMAT.gather()
+    assert (one.distinct(), one.count) == (0, 0)
+    one.add(page({"id": 1}, {"id": 2}))
+    other.add(page({"id": "2"}, {"id": 3}))
+    assert (one.distinct(), one.distinct(other)) == (2, 3)
+    one.join(other)
+    assert (one.distinct(), one.count, [each["id"] for each in one]) == (3, 4, [1, 2, "2", 3])

@@ -153,7 +153,7 @@ def test_an_empty_window_is_empty_whatever_the_total(total: Any) -> None:
                 read(tenant)
         else:
             result = read(tenant)
-            assert (keys(result), result.proof, result.page_count) == ([], "single_response", 0)
+            assert (keys(result), result.proof, result.pages) == ([], "single_response", 0)
             assert [request.params["offset"] for request in tenant.seen] == ["0", "0"]
 
 

@@ -123,7 +123,7 @@ def test_the_time_limit_and_the_pace_may_be_texts(connect: Connect) -> None:
     [
         (
             {"pagesize": 7},
-            r"unknown field 'pagesize'.*Known fields: page_size, timeout, requests_per_second, ca_bundle",
+            r"unknown field 'pagesize'.*Known fields: page_size, timeout, max_connections, requests",
         ),
         ({"verify": False}, "unknown field 'verify'"),
         ({"page_size": 0}, "page_size=0 is not a whole number from 1 to 100000"),
@@ -131,6 +131,8 @@ def test_the_time_limit_and_the_pace_may_be_texts(connect: Connect) -> None:
         ({"page_size": "many"}, "page_size='many'"),
         ({"page_size": 7.5}, "page_size=7.5"),
         ({"page_size": True}, "page_size=True"),
+        ({"max_connections": 0}, "max_connections=0 is not a whole number from 1 to 16"),
+        ({"max_connections": 17}, "max_connections=17"),
         ({"timeout": 0}, "timeout=0 is not a positive number"),
         ({"timeout": "-1"}, "timeout='-1' is not a positive number"),
         ({"timeout": "nan"}, "timeout='nan'"),
