@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Generic, TypeVar
 
-from airflow_provider_cloudlock.threads import in_background
+from airflow_provider_cloudlock.threads import Background
 
 T = TypeVar("T")
 
@@ -17,10 +17,12 @@ class Ahead(Generic[T]):
     """Asks for pages in the order in which they should be needed.
 
     :param ask: gives the page at an offset, and stops when the event is set; called by several threads at once.
+    :param background: where it is called ahead.
     """
 
-    def __init__(self, ask: Callable[[int, threading.Event], T]) -> None:
+    def __init__(self, ask: Callable[[int, threading.Event], T], background: Background) -> None:
         self._ask = ask
+        self._background = background
         self._under_way: dict[int, Future[T]] = {}
         self._dropped = threading.Event()
 
@@ -36,7 +38,7 @@ class Ahead(Generic[T]):
                 return self._ask(offset, self._dropped)
         for each in (offset, *following):
             if each not in self._under_way:
-                self._under_way[each] = in_background(partial(self._ask, each, self._dropped))
+                self._under_way[each] = self._background.start(partial(self._ask, each, self._dropped))
         return self._under_way.pop(offset).result()
 
     def drop(self) -> None:

@@ -298,6 +298,8 @@ def _read(response: requests.Response, where: str, at_most: int | None = None) -
         if at_most is not None:
             return b""
         raise CloudlockResponseError(f"{where}: the answer is packed as {encoding[:40]!r}, which was not asked for.")
+    if at_most is None and not encoding.replace("identity", "") and (raw.length_remaining or _MAX_BYTES) < _MAX_BYTES:
+        return bytes(raw.read())  # the length is known, and enforced: no need to gather pieces
     body = io.BytesIO()
     size = 0
     while chunk := raw.read1(_CHUNK, decode_content=True):

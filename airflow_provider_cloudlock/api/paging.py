@@ -17,6 +17,7 @@ from airflow_provider_cloudlock.exceptions import (
     CloudlockResponseError,
 )
 from airflow_provider_cloudlock.pages import G_co, Gathering, P, PageFormat
+from airflow_provider_cloudlock.threads import Background
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Reader(Generic[P, G_co]):
         self._format = page_format
         self._page_size = page_size
         self._connections = connections
+        self._background = Background(connections)
         self._throttled = client.throttled
         self._step = 0
 
@@ -142,7 +144,7 @@ class Reader(Generic[P, G_co]):
             size = min(size, at_most)  # all that comes counts, so no more need come
         # What is known to have another status than the one asked for is not wanted, should the server send it.
         others = [status.casefold() for status in self._resource.statuses if query.status and status != query.status]
-        ahead = Ahead(lambda offset, dropped: self._answer(query, offset, size, dropped))
+        ahead = Ahead(lambda offset, dropped: self._answer(query, offset, size, dropped), self._background)
         records = self._format.gather()
         walk: Walk[P] = Walk(
             ask=ahead.page,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError
-from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION, Layout
+from airflow_provider_cloudlock.lake.schemas import FREE_TEXT, SCHEMA_VERSION, Layout
 from airflow_provider_cloudlock.lake.slices import Slice
-from airflow_provider_cloudlock.lake.spool import Spool
+from airflow_provider_cloudlock.lake.spool import BATCH, Spool
 
-#: Some 20 MB of values: readers that skip by statistics read one hour of a large day, those that scan lose nothing.
-_ROW_GROUP = 50_000
-_BATCH = 10_000
+#: Some 13 MB of values: readers that skip by statistics read one hour of a large day, those that scan lose nothing.
+_ROW_GROUP = 30_000
 
 #: The bytes of a file must depend on its records alone: nothing here may vary, least of all with time. Encodings are
 #: those that every warehouse reads; the delta encodings would save another 7 %.
@@ -31,20 +31,6 @@ _WRITER: dict[str, Any] = {
     "write_page_checksum": True,
     "store_schema": True,
 }
-_FEW_VALUES = [
-    "status",
-    "dismiss_reason",
-    "threat_risk",
-    "threat_type",
-    "threat_entity",
-    "short_description",
-    "platforms.list.element",
-    "locations.list.element",
-    "users.list.element.display_name",
-    "users.list.element.email",
-    "suspicious_ip",
-    "_extra",
-]
 
 
 def write(spool: Spool, local: Path, slice_: Slice, layout: Layout, status: str | None) -> None:
@@ -66,9 +52,13 @@ def write(spool: Spool, local: Path, slice_: Slice, layout: Layout, status: str 
     )
     by = spool.sorted_by
     order = pq.SortingColumn.from_ordering(schema, [(by, "ascending"), (layout.key, "ascending")]) if by else None
-    with pq.ParquetWriter(local, schema, sorting_columns=order, **_WRITER) as writer:
-        for table in spool.in_order(_ROW_GROUP):
-            writer.write_table(table.combine_chunks())
+    with pq.ParquetWriter(
+        local, schema, sorting_columns=order, use_dictionary=_repetitive(layout), **_WRITER
+    ) as writer:
+        # Pieces of one size, whatever the pages were: where they end shows in the bytes.
+        pieces = (table.combine_chunks() for table in spool.in_order(BATCH))
+        while group := list(islice(pieces, _ROW_GROUP // BATCH)):
+            writer.write_table(pa.concat_tables(group))
     with pq.ParquetFile(local) as file:
         held = sum(batch.num_rows for batch in file.iter_batches(columns=[layout.key]))
     if held != spool.rows:
@@ -76,6 +66,19 @@ def write(spool: Spool, local: Path, slice_: Slice, layout: Layout, status: str 
             f"The Parquet file written for {slice_.name} holds {held} rows instead of {spool.rows}. Nothing was "
             "published. Check the worker's disk."
         )
+
+
+def _repetitive(layout: Layout) -> list[str]:
+    """Columns whose values come again and again; for all others a dictionary costs a tenth of the time and space."""
+    columns = []
+    for field in layout.schema:
+        if pa.types.is_string(field.type) and field.name not in (layout.key, *FREE_TEXT):
+            columns.append(field.name)
+        elif pa.types.is_list(field.type):
+            element = field.type.value_type
+            names = [f".{each.name}" for each in element] if pa.types.is_struct(element) else [""]
+            columns += [f"{field.name}.list.element{name}" for name in names]
+    return columns
 
 
 class PublishedFile:
@@ -112,10 +115,10 @@ class PublishedFile:
         with self._open() as file:
             if file.metadata.num_rows != spool.rows:
                 return False
-            published = file.iter_batches(_BATCH, use_threads=False)
+            published = file.iter_batches(BATCH, use_threads=False)
             return all(
                 pa.Table.from_batches([batch]).equals(table)
-                for batch, table in zip(published, spool.in_order(_BATCH), strict=True)
+                for batch, table in zip(published, spool.in_order(BATCH), strict=True)
             )
 
     def rows_without(self, keys: pa.Array) -> pa.Table:
@@ -126,7 +129,7 @@ class PublishedFile:
             parts = []
             position = 0
             if pc.any(other, min_count=0).as_py():
-                for batch in file.iter_batches(_BATCH, use_threads=False):
+                for batch in file.iter_batches(BATCH, use_threads=False):
                     parts.append(batch.filter(other.slice(position, batch.num_rows).combine_chunks()))
                     position += batch.num_rows
         return pa.Table.from_batches(parts, self._layout.schema)

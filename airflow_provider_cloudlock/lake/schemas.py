@@ -13,6 +13,9 @@ SCHEMA_VERSION = 1
 #: JSON text of what the other columns cannot hold; null for an ordinary record.
 EXTRA = "_extra"
 
+#: Columns of texts that are seldom the same twice.
+FREE_TEXT = ("description",)
+
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXTS = pa.list_(pa.string())
 _USERS = pa.list_(pa.struct([("display_name", pa.string()), ("email", pa.string())]))

@@ -17,8 +17,9 @@ from airflow_provider_cloudlock.lake.page import ArrowPage
 from airflow_provider_cloudlock.lake.schemas import Layout
 
 #: Records of one slice that are held in memory; more lie on disk.
-ROWS_IN_MEMORY = 50_000
-_BATCH = 10_000
+ROWS_IN_MEMORY = 10_000
+#: Records that are handled at once.
+BATCH = 10_000
 
 
 class _OnDisk(NamedTuple):
@@ -83,7 +84,7 @@ class Spool:
         """Take in rows."""
         self._recent.append(table)
         self._recent_rows += table.num_rows
-        if self._recent_rows >= _BATCH:
+        while self._recent_rows >= BATCH:
             self._seal()
 
     def join(self, other: Spool) -> None:
@@ -151,19 +152,19 @@ class Spool:
         return pa.ipc.read_record_batch(pa.py_buffer(os.pread(*batch)), self._layout.schema)
 
     def _seal(self) -> None:
-        """Make batches of what came last; once there are too many rows, put them all on disk."""
+        """Make a batch of what came last; once there are too many rows, put them all on disk."""
         if not self._recent_rows:
             return
-        table = pa.concat_tables(self._recent).combine_chunks()
-        self._recent, self._recent_rows = [], 0
-        for batch in table.to_batches(_BATCH):
-            self._batches.append(batch)
-            self._starts.append(self.rows + batch.num_rows)
-            self._keys.append(batch[self._layout.key])
-            self._created.append(self._layout.created(batch))
-            for name in self._nulls:
-                self._nulls[name] += batch[name].null_count
-        if self.rows - self._rows_on_disk > self._rows_in_memory or self._file:
+        table = pa.concat_tables(self._recent)
+        self._recent, self._recent_rows = [table[BATCH:]], max(0, self._recent_rows - BATCH)
+        batch = table[:BATCH].combine_chunks().to_batches()[0]
+        self._batches.append(batch)
+        self._starts.append(self._starts[-1] + batch.num_rows)
+        self._keys.append(batch[self._layout.key])
+        self._created.append(self._layout.created(batch))
+        for name in self._nulls:
+            self._nulls[name] += batch[name].null_count
+        if self._starts[-1] - self._rows_on_disk > self._rows_in_memory or self._file:
             self._spill()
 
     def _spill(self) -> None:
@@ -176,4 +177,4 @@ class Spool:
                 self._batches[number] = _OnDisk(self._file.fileno(), data.size, self._file.tell())
                 self._file.write(data)
         self._file.flush()
-        self._rows_on_disk = self.rows
+        self._rows_on_disk = self._starts[-1]

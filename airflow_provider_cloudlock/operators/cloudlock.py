@@ -137,6 +137,9 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             )
         start, end = self._window(context)
 
+        from airflow_provider_cloudlock.lake.memory import be_frugal
+
+        be_frugal()
         from airflow_provider_cloudlock.lake.decode import ArrowFormat
         from airflow_provider_cloudlock.lake.publish import superseded_by
         from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
