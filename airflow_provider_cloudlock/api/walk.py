@@ -175,7 +175,7 @@ class Walk(Generic[P]):
         if left is not None and left > 0:
             ends.append(self._position + left)
         if self._at_most is not None:
-            ends.append(self._position + self._at_most - self.kept)
+            ends.append(self._position + self._at_most - self.kept - self._overlap)
         return range(offset + step, min(ends), step)
 
     def _check_empty(self) -> None:

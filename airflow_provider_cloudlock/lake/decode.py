@@ -15,11 +15,11 @@ import pyarrow.json as pj
 
 from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.lake.fitting import Fitting
+from airflow_provider_cloudlock.lake.memory import ONE_AT_A_TIME
 from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
 from airflow_provider_cloudlock.lake.schemas import EXTRA, Layout
 from airflow_provider_cloudlock.lake.spool import Spool
 from airflow_provider_cloudlock.pages import Echo, Mark, key_of_all, open_envelope, time_of
-from airflow_provider_cloudlock.threads import Background
 
 _ECHO = ("limit", "offset", "total", "results")
 
@@ -42,15 +42,14 @@ class ArrowFormat:
         )
         self._fitted = _envelope(schema)
         self._fitting = Fitting(schema, key)
-        self._parser = Background(1)
 
     def decode(self, body: bytes) -> ArrowPage:
         """Read an answer.
 
         :raises CloudlockResponseError: when it is not a page.
         """
-        # Always the same thread: a page takes several times its size to parse, and memory is kept for each thread.
-        return self._parser.start(lambda: self._decode_well_formed(body) or self._decode_odd(body)).result()
+        with ONE_AT_A_TIME:
+            return self._decode_well_formed(body) or self._decode_odd(body)
 
     def gather(self) -> Spool:
         """Return what puts pages together, still empty."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from contextlib import suppress
+
+#: Held by whoever decodes a page or encodes a row group: both take several times what they make.
+ONE_AT_A_TIME = threading.Lock()
 
 #: ``M_ARENA_MAX`` of glibc's ``mallopt``.
 _ARENA_MAX = -8
@@ -20,3 +24,10 @@ def be_frugal() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Return to the system what is free; worth its time after a slice, not after a page."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()

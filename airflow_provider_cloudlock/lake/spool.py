@@ -19,7 +19,7 @@ from airflow_provider_cloudlock.lake.schemas import Layout
 #: Records of one slice that are held in memory; more lie on disk.
 ROWS_IN_MEMORY = 10_000
 #: Records that are handled at once.
-BATCH = 10_000
+BATCH = 2_500
 
 
 class _OnDisk(NamedTuple):

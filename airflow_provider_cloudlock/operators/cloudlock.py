@@ -265,6 +265,7 @@ class _Lake:
 
         :raises CloudlockDataError: when more records than allowed cannot be kept; they are in quarantine then.
         """
+        from airflow_provider_cloudlock.lake.memory import give_back
         from airflow_provider_cloudlock.lake.publish import publish, quarantine, settle
         from airflow_provider_cloudlock.lake.receipt import Receipt
         from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION
@@ -307,4 +308,5 @@ class _Lake:
             request_form=found.request_form,
         )
         settle(self._store, slice_, receipt, published.superseded)
+        give_back()
         return receipt
