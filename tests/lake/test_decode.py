@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_cloudlock.exceptions import CloudlockResponseError
 from airflow_provider_cloudlock.lake.decode import ArrowFormat, ArrowPage
+from airflow_provider_cloudlock.lake.odd import OddReader
 from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
 from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo
 from tests.support import day_of_records, instant, record
@@ -37,7 +38,7 @@ def row(text: str) -> dict[str, Any]:
 
 
 def test_well_formed_page_is_read_in_one_pass_without_dicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ArrowFormat, "_decode_odd", None)
+    monkeypatch.setattr(OddReader, "read", None)
     records = day_of_records(DAY, 50)
     page = decode(*records, limit=50, offset=3, total=200, results=50)
     assert page.echo == Echo(limit=50, offset=3, total=200, results=50)

@@ -1,0 +1,355 @@
+"""Several requests under way at once: the same result as one after another, and no more than the server allows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import tenacity
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_cloudlock.api import client as client_module
+from airflow_provider_cloudlock.api.paging import Reader, ResultSet
+from airflow_provider_cloudlock.api.resources import THREATS, Query
+from airflow_provider_cloudlock.exceptions import CloudlockDriftError, CloudlockError, CloudlockUnavailableError
+from tests.api.asking import ask, client_of
+from tests.api.reading import DAY, FORMATS, NEXT, START, WINDOW, amid, keys, rows
+from tests.api.test_drift import CHANGES, EARLY, LATE, MANY, Change, assert_steady
+from tests.api.test_promise import changes, habits, records
+from tests.support import Fault, Habits, Record, Request, Tenant, day_of_records, ids, record, responds, throttled
+
+TOTALS = ["true", "absent", "page", "low", "high", "zero", "null", "so_far"]
+
+
+@pytest.fixture(params=["dicts", "arrow"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both kinds of pages."""
+    return str(request.param)
+
+
+@contextmanager
+def reader_of(
+    tenant: Tenant, connections: int, kind: str = "dicts", page_size: int = 10_000, **options: Any
+) -> Iterator[Reader[Any, Any]]:
+    with client_of(tenant, **options) as client:
+        yield Reader(client, THREATS, FORMATS[kind](), page_size, connections)
+
+
+def read(tenant: Tenant, connections: int, *args: Any, query: Query = WINDOW, **options: Any) -> ResultSet[Any]:
+    at_most = options.pop("at_most", None)
+    with reader_of(tenant, connections, *args, **options) as reader:
+        return reader.read(query, at_most)
+
+
+def ties(count: int, run: int) -> list[Record]:
+    """Make records of which so many in a row share their creation time."""
+    return [record((n * 37 + 11) % 100_003, START + timedelta(seconds=n // run)) for n in range(count)]
+
+
+class Watch:
+    """Faults that only hold answers back, and note when they leave.
+
+    :param hold: seconds, of every request or by request.
+    :param others: faults to be done then, by request number.
+    """
+
+    def __init__(
+        self, hold: float | Callable[[Request], float] = 0.004, others: dict[int, Fault] | None = None
+    ) -> None:
+        self._hold = hold if callable(hold) else lambda _: hold
+        self._others = others or {}
+        self.ends: dict[int, float] = {}
+
+    def __call__(self, request: Request) -> Fault:
+        def act(_: Any) -> None:
+            time.sleep(self._hold(request))
+            self.ends[request.number] = time.monotonic()
+
+        watching = Fault("watched", act)
+        return watching + self._others[request.number] if request.number in self._others else watching
+
+    def at_once(self, requests: list[Request]) -> int:
+        """Tell the most of these that were under way at once: come, and not yet answered."""
+        return max(sum(other.at <= each.at < self.ends[other.number] for other in requests) for each in requests)
+
+
+# --- the same result --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("total", ["true", "absent"])
+@pytest.mark.parametrize(("cap", "pages"), [(7, 4), (10, 4), (100, 3)])
+def test_sizes_around_the_multiples_of_a_page(kind: str, cap: int, pages: int, total: Any) -> None:
+    for overlap in (0, 1):
+        for edge in range(1, pages + 1):
+            for count in (edge * (cap - overlap) + beside for beside in (-1, 0, 1, 2)):
+                with Tenant(day_of_records(DAY, count), Habits(cap=cap, total=total)) as tenant:
+                    one = read(tenant, 1, kind)
+                    asked = len(tenant.seen)
+                    four = read(tenant, 4, kind)
+                    assert rows(four) == rows(one)
+                    assert sorted(keys(four)) == sorted(ids(tenant.records))
+                    assert (four.proof, four.pages, four.duplicates) == (one.proof, one.pages, one.duplicates)
+                    # With a total nothing is asked for that is not needed; without, what is ahead at the end.
+                    assert len(tenant.seen) - asked <= asked + (0 if total == "true" else 3)
+
+
+@pytest.mark.parametrize("run", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("cap", "count"), [(7, 60), (10, 93), (100, 615)])
+def test_equal_times_over_the_ends_of_pages(kind: str, run: int, cap: int, count: int) -> None:
+    for beside in range(min(run, 3)):
+        with Tenant(ties(count + beside, run), Habits(cap=cap)) as tenant:
+            one = read(tenant, 1, kind)
+            asked = len(tenant.seen)
+            four = read(tenant, 4, kind)
+            assert rows(four) == rows(one)
+            assert sorted(keys(four)) == sorted(ids(tenant.records))
+            # A longer tie than was foreseen costs what is ahead: where pages are large once, where small more often.
+            assert len(tenant.seen) - asked <= (asked + 8 if cap >= 40 else 4 * asked)
+
+
+@pytest.mark.parametrize("late", [2, 3, 5])
+def test_answers_that_come_in_another_order(kind: str, late: int) -> None:
+    with Tenant(amid(day_of_records(DAY, 95)), Habits(cap=10)) as tenant:
+        one = read(tenant, 1, kind)
+    slow = str((late - 1) * 9)
+    watch = Watch(lambda request: 0.06 if request.params["offset"] == slow else 0.0)
+    with Tenant(amid(day_of_records(DAY, 95)), Habits(cap=10), faults=watch) as tenant:
+        four = read(tenant, 4, kind)
+        assert len(tenant.seen) <= one.requests
+    assert rows(four) == rows(one)
+    offsets = {request.number: int(request.params["offset"]) for request in tenant.seen}
+    came = [offsets[number] for number in sorted(watch.ends, key=watch.ends.__getitem__)]
+    assert came != sorted(came)
+
+
+@pytest.mark.parametrize("at_most", [1, 5, 10, 11, 19, 25, 40, 41, 73, 200])
+@pytest.mark.parametrize("query", [Query(), WINDOW], ids=["open", "window"])
+def test_the_beginning_of_a_set_asks_for_no_page_too_many(kind: str, query: Query, at_most: int) -> None:
+    with Tenant(day_of_records(DAY, 95), Habits(cap=10)) as tenant:
+        one = read(tenant, 1, kind, query=query, at_most=at_most)
+        asked = len(tenant.seen)
+        four = read(tenant, 4, kind, query=query, at_most=at_most)
+        offsets = [int(request.params["offset"]) for request in tenant.seen]
+    assert rows(four) == rows(one)
+    assert sorted(offsets[asked:]) == offsets[:asked]
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    held=records(),
+    behaves=habits,
+    script=st.dictionaries(st.integers(1, 12), changes(), max_size=4),
+    page_size=st.sampled_from([2, 3, 5, 1000]),
+    kind=st.sampled_from(sorted(FORMATS)),
+)
+def test_a_read_that_returns_holds_every_record_that_was_there_throughout_once(
+    held: list[Record], behaves: Habits, script: dict[int, Callable[[Tenant], None]], page_size: int, kind: str
+) -> None:
+    seen_at_some_time: set[str] = set()
+    lock = threading.Lock()
+
+    def change(tenant: Tenant, request: Request) -> None:
+        with lock:
+            if request.number in script:
+                script[request.number](tenant)
+            seen_at_some_time.update(ids(tenant.window(DAY, NEXT)))
+
+    with Tenant(held, behaves, before=change) as tenant:
+        try:
+            got = keys(read(tenant, 4, kind, page_size))
+        except CloudlockError:
+            return
+        finally:
+            assert len(tenant.seen) < 600
+        assert len(got) == len(set(got))
+        assert set(tenant.steady(DAY, NEXT)) <= set(got) <= seen_at_some_time
+
+
+# --- sets that move ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [3, 6])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_one_change_while_several_are_under_way(change: Change, number: int) -> None:
+    watch = Watch(0.002)
+    with Tenant(MANY, Habits(cap=12), before={number: change}, faults=watch) as tenant:
+        assert_steady(tenant, read(tenant, 4, "arrow" if number == 3 else "dicts"), EARLY, LATE)
+    again = [request for request in tenant.seen if request.params["limit"] == "100000"]
+    assert not again or watch.at_once(again) == 1
+
+
+def test_what_moved_is_read_again_one_page_after_another(kind: str) -> None:
+    watch = Watch()
+    with Tenant(MANY, Habits(cap=12), before={3: lambda tenant: tenant.delete(MANY[0]["id"])}, faults=watch) as tenant:
+        assert_steady(tenant, read(tenant, 4, kind))
+    again = [request for request in tenant.seen if request.params["limit"] == "100000"]
+    assert len(again) >= 9
+    assert watch.at_once(again) == 1
+
+
+def test_a_set_that_never_holds_still_is_an_error(kind: str) -> None:
+    def change(tenant: Tenant, request: Request) -> None:
+        with tenant.table._lock:  # one at a time
+            tenant.delete(tenant.records[0]["id"])
+
+    with (
+        Tenant(day_of_records(DAY, 400), Habits(cap=10), before=change) as tenant,
+        pytest.raises(CloudlockDriftError, match="could not be read as a whole"),
+    ):
+        read(tenant, 4, kind)
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("total", TOTALS)
+@pytest.mark.parametrize("beyond", [None, "refuses", "refuses the end", "fails", "throttles"])
+def test_a_total_that_lies_and_a_server_that_minds_offsets_beyond_the_end(total: Any, beyond: str | None) -> None:
+    fault = {"fails": responds(500), "throttles": throttled(0)}.get(beyond or "")
+    for count in (41, 60, 64):
+        refuses = {None: (), "refuses": {f"offset>{count}"}, "refuses the end": {f"offset>{count - 1}"}}.get(beyond, ())
+
+        def beyond_end(request: Request, count: int = count) -> Fault | None:
+            return fault if int(request.params["offset"]) > count else None
+
+        with Tenant(
+            day_of_records(DAY, count), Habits(cap=10, total=total, refuses=refuses), faults=beyond_end
+        ) as tenant:
+            if total == "high":
+                with pytest.raises(CloudlockDriftError, match=f"the total speaks of {count + 7}"):
+                    read(tenant, 4)
+            else:
+                assert sorted(keys(read(tenant, 4))) == sorted(ids(tenant.records))
+
+
+# --- how many at once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("connections", [1, 2, 4])
+def test_so_many_are_under_way_at_once_and_no_more(kind: str, connections: int) -> None:
+    meeting = threading.Barrier(connections)
+
+    def meet(_: Tenant, request: Request) -> None:
+        if 2 <= request.number <= connections + 1:
+            meeting.wait(10)  # nobody is answered before all have come
+
+    watch = Watch()
+    with Tenant(day_of_records(DAY, 200), Habits(cap=10), before=meet, faults=watch) as tenant:
+        assert len(keys(read(tenant, connections, kind))) == 200
+        assert tenant.connections <= connections + 1
+    assert watch.at_once(tenant.seen) == connections
+
+
+def test_the_rate_is_kept_over_all_of_them() -> None:
+    watch = Watch(0.05)
+    with Tenant(day_of_records(DAY, 160), Habits(cap=10), faults=watch) as tenant:
+        began = time.monotonic()
+        assert len(keys(read(tenant, 4, requests_per_second=50))) == 160
+    assert watch.at_once(tenant.seen) > 1
+    late = [request.at - began - place / 50 for place, request in enumerate(tenant.seen)]
+    assert min(late) >= 0
+
+
+def test_too_many_requests_halve_them_for_good() -> None:
+    watch = Watch(0.005, {10: throttled(0), 30: throttled(0)})
+    with Tenant(day_of_records(DAY, 500), Habits(cap=10), faults=watch) as tenant, reader_of(tenant, 4) as reader:
+        assert len(keys(reader.read(WINDOW))) == 500
+        first = len(tenant.seen)
+        assert len(keys(reader.read(WINDOW))) == 500
+    seen = tenant.seen
+    assert watch.at_once(seen[1:9]) == 4
+    assert watch.at_once(seen[18:29]) == 2
+    assert watch.at_once(seen[38:first]) == 1
+    assert watch.at_once(seen[first:]) == 1
+
+
+def test_several_refusals_of_one_moment_halve_them_once() -> None:
+    watch = Watch(0.02, {2: throttled(0), 3: throttled(0), 4: throttled(0)})
+    with Tenant(day_of_records(DAY, 300), Habits(cap=10), faults=watch) as tenant:
+        assert len(keys(read(tenant, 4))) == 300
+    assert watch.at_once(tenant.seen[14:]) == 2
+
+
+def test_a_server_that_asks_for_patience_gets_it_from_all() -> None:
+    refused: list[Request] = []
+
+    def hold(request: Request) -> float:
+        """Refuse the fourth of those that come together; the others are answered once that is known."""
+        together = 2 <= request.number <= 5
+        if together and request.params["offset"] == "36":
+            refused.append(request)
+            return 0
+        return 0.3 if together else 0
+
+    watch = Watch(hold)
+
+    def fault(request: Request) -> Fault:
+        first = request.params["offset"] == "36" and not refused
+        return watch(request) + throttled(1) if first else watch(request)
+
+    with Tenant(day_of_records(DAY, 100), Habits(cap=10), faults=fault) as tenant:
+        assert len(keys(read(tenant, 4))) == 100
+    told = watch.ends[refused[0].number]
+    after = sorted(request.at - told for request in tenant.seen if request.at > told + 0.2)
+    assert len(after) >= 6
+    assert after[0] >= 1
+
+
+# --- nobody waits any more --------------------------------------------------------------------------------------------
+
+
+def test_a_closed_client_sends_nothing_more_for_those_who_wait_for_their_turn() -> None:
+    with Tenant(day_of_records(DAY, 5)) as tenant, client_of(tenant, requests_per_second=4) as client:
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(ask, client) for _ in range(4)]
+            tenant.wait_for(1)
+            client.close()
+        outcomes = [type(each.exception()) for each in waiting]
+        assert outcomes.count(CancelledError) == 3
+        assert len(tenant.seen) == client.requests == 1
+
+
+def test_a_closed_client_sends_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(0.2))
+    with Tenant(faults=responds(503)) as tenant, client_of(tenant) as client, ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(ask, client) for _ in range(4)]
+        tenant.wait_for(4)
+        client.close()
+        for each in waiting:
+            with pytest.raises((CancelledError, CloudlockUnavailableError)):
+                each.result(5)
+        assert len(tenant.seen) == 4
+
+
+def test_what_is_dropped_sends_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(60))
+    dropped = threading.Event()
+    with Tenant(faults=responds(503)) as tenant, client_of(tenant) as client, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.get, "threats", {}, bytes, dropped)
+        tenant.wait_for(1)
+        dropped.set()
+        with pytest.raises(CancelledError):
+            waiting.result(5)
+        assert len(tenant.seen) == 1
+
+
+def test_pages_ahead_of_an_end_are_neither_waited_for_nor_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(0.3))
+
+    def fault(request: Request) -> Fault | None:
+        return responds(500) if int(request.params["offset"]) > 40 else None
+
+    with Tenant(day_of_records(DAY, 40), Habits(cap=10, total="absent"), faults=fault) as tenant:
+        with reader_of(tenant, 4) as reader:
+            assert len(keys(reader.read(WINDOW))) == 40
+            time.sleep(0.4)
+        beyond = [request.params["offset"] for request in tenant.seen if int(request.params["offset"]) > 40]
+    assert beyond
+    assert len(beyond) == len(set(beyond))
