@@ -91,12 +91,12 @@ class CloudlockClient:
         self._token = _usable_token(token)
         self._timeout = timeout
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
-        self._verify: str | bool = True if ca_bundle is None else _usable_bundle(ca_bundle)
-        self._proxies = {}
+        verify: str | bool = True if ca_bundle is None else _usable_bundle(ca_bundle)
+        proxies = {}
         if proxy is not None:
             _check_proxy(proxy)
             if not should_bypass_proxies(base_url, no_proxy=None):
-                self._proxies = {"http": proxy, "https": proxy}
+                proxies = {"http": proxy, "https": proxy}
         self._lock = threading.Lock()
         self._closed = False
         self._next_start = 0.0
@@ -109,6 +109,10 @@ class CloudlockClient:
                 "Accept-Encoding": "gzip, deflate",
             }
         )
+        # What the environment says of proxies and certificates is asked once: for each request it takes long.
+        settings = self._session.merge_environment_settings(base_url, proxies, stream=True, verify=verify, cert=None)
+        self._verify, self._proxies = settings["verify"], settings["proxies"]
+        self._session.trust_env = False
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, DeadlineAdapter())
         #: How often one request is tried.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -83,35 +84,42 @@ class Watch:
 # --- the same result --------------------------------------------------------------------------------------------------
 
 
+def assert_same(tenant: Tenant, kind: str) -> tuple[int, int]:
+    """Read with one and with four connections; tell how many requests each took."""
+    one = read(tenant, 1, kind)
+    asked = len(tenant.seen)
+    four = read(tenant, 4, kind)
+    assert rows(four) == rows(one)
+    assert sorted(keys(four)) == sorted(ids(tenant.records))
+    assert (four.proof, four.duplicates) == (one.proof, one.duplicates)
+    return asked, len(tenant.seen) - asked
+
+
 @pytest.mark.parametrize("total", ["true", "absent"])
-@pytest.mark.parametrize(("cap", "pages"), [(7, 4), (10, 4), (100, 3)])
-def test_sizes_around_the_multiples_of_a_page(kind: str, cap: int, pages: int, total: Any) -> None:
-    for overlap in (0, 1):
-        for edge in range(1, pages + 1):
-            for count in (edge * (cap - overlap) + beside for beside in (-1, 0, 1, 2)):
-                with Tenant(day_of_records(DAY, count), Habits(cap=cap, total=total)) as tenant:
-                    one = read(tenant, 1, kind)
-                    asked = len(tenant.seen)
-                    four = read(tenant, 4, kind)
-                    assert rows(four) == rows(one)
-                    assert sorted(keys(four)) == sorted(ids(tenant.records))
-                    assert (four.proof, four.pages, four.duplicates) == (one.proof, one.pages, one.duplicates)
-                    # With a total nothing is asked for that is not needed; without, what is ahead at the end.
-                    assert len(tenant.seen) - asked <= asked + (0 if total == "true" else 3)
+@pytest.mark.parametrize("cap", [7, 10, 100])
+def test_sizes_around_the_multiples_of_a_page(cap: int, total: Any) -> None:
+    counts = {edge * cap + beside for edge in (1, 2) for beside in (-1, 0, 1)}
+    counts |= {
+        edge * (cap - 1) + beside for edge in (2, 4)[: 100 // cap] for beside in (0, 1, 2)
+    }  # one record comes again
+    for count, kind in product(sorted(counts), FORMATS):
+        with Tenant(day_of_records(DAY, count), Habits(cap=cap, total=total)) as tenant:
+            one, four = assert_same(tenant, kind)
+            # With a total nothing is asked for that is not needed. Without, what is ahead of the end, which is asked
+            # for once more.
+            assert four == one if total == "true" else four <= one + 6
 
 
+@pytest.mark.parametrize(
+    ("cap", "count", "most"), [(7, 44, 4), (10, 63, 4), (100, 415, 1)], ids=["cap 7", "cap 10", "cap 100"]
+)
 @pytest.mark.parametrize("run", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize(("cap", "count"), [(7, 60), (10, 93), (100, 615)])
-def test_equal_times_over_the_ends_of_pages(kind: str, run: int, cap: int, count: int) -> None:
-    for beside in range(min(run, 3)):
+def test_equal_times_over_the_ends_of_pages(run: int, cap: int, count: int, most: int) -> None:
+    for beside, kind in enumerate(FORMATS):
         with Tenant(ties(count + beside, run), Habits(cap=cap)) as tenant:
-            one = read(tenant, 1, kind)
-            asked = len(tenant.seen)
-            four = read(tenant, 4, kind)
-            assert rows(four) == rows(one)
-            assert sorted(keys(four)) == sorted(ids(tenant.records))
-            # A longer tie than was foreseen costs what is ahead: where pages are large once, where small more often.
-            assert len(tenant.seen) - asked <= (asked + 8 if cap >= 40 else 4 * asked)
+            one, four = assert_same(tenant, kind)
+            # A longer tie than was foreseen costs what was ahead of it; from large pages so many are foreseen.
+            assert four <= one * most
 
 
 @pytest.mark.parametrize("late", [2, 3, 5])
@@ -129,7 +137,7 @@ def test_answers_that_come_in_another_order(kind: str, late: int) -> None:
     assert came != sorted(came)
 
 
-@pytest.mark.parametrize("at_most", [1, 5, 10, 11, 19, 25, 40, 41, 73, 200])
+@pytest.mark.parametrize("at_most", [1, 10, 11, 19, 40, 73, 200])
 @pytest.mark.parametrize("query", [Query(), WINDOW], ids=["open", "window"])
 def test_the_beginning_of_a_set_asks_for_no_page_too_many(kind: str, query: Query, at_most: int) -> None:
     with Tenant(day_of_records(DAY, 95), Habits(cap=10)) as tenant:
@@ -138,10 +146,10 @@ def test_the_beginning_of_a_set_asks_for_no_page_too_many(kind: str, query: Quer
         four = read(tenant, 4, kind, query=query, at_most=at_most)
         offsets = [int(request.params["offset"]) for request in tenant.seen]
     assert rows(four) == rows(one)
-    assert sorted(offsets[asked:]) == offsets[:asked]
+    assert sorted(offsets[asked:]) == sorted(offsets[:asked])
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     held=records(),
     behaves=habits,
@@ -187,7 +195,7 @@ def test_one_change_while_several_are_under_way(change: Change, number: int) -> 
 
 def test_what_moved_is_read_again_one_page_after_another(kind: str) -> None:
     watch = Watch()
-    with Tenant(MANY, Habits(cap=12), before={3: lambda tenant: tenant.delete(MANY[0]["id"])}, faults=watch) as tenant:
+    with Tenant(MANY, Habits(cap=12), before={3: CHANGES["the first is deleted"]}, faults=watch) as tenant:
         assert_steady(tenant, read(tenant, 4, kind))
     again = [request for request in tenant.seen if request.params["limit"] == "100000"]
     assert len(again) >= 9
@@ -195,12 +203,14 @@ def test_what_moved_is_read_again_one_page_after_another(kind: str) -> None:
 
 
 def test_a_set_that_never_holds_still_is_an_error(kind: str) -> None:
-    def change(tenant: Tenant, request: Request) -> None:
-        with tenant.table._lock:  # one at a time
+    lock = threading.Lock()
+
+    def change(tenant: Tenant, _: Request) -> None:
+        with lock:
             tenant.delete(tenant.records[0]["id"])
 
     with (
-        Tenant(day_of_records(DAY, 400), Habits(cap=10), before=change) as tenant,
+        Tenant(day_of_records(DAY, 200), Habits(cap=10), before=change) as tenant,
         pytest.raises(CloudlockDriftError, match="could not be read as a whole"),
     ):
         read(tenant, 4, kind)
@@ -213,20 +223,19 @@ def test_a_set_that_never_holds_still_is_an_error(kind: str) -> None:
 @pytest.mark.parametrize("beyond", [None, "refuses", "refuses the end", "fails", "throttles"])
 def test_a_total_that_lies_and_a_server_that_minds_offsets_beyond_the_end(total: Any, beyond: str | None) -> None:
     fault = {"fails": responds(500), "throttles": throttled(0)}.get(beyond or "")
-    for count in (41, 60, 64):
-        refuses = {None: (), "refuses": {f"offset>{count}"}, "refuses the end": {f"offset>{count - 1}"}}.get(beyond, ())
+    count = 40 if beyond else 37
+    refuses = {"refuses": {f"offset>{count}"}, "refuses the end": {f"offset>{count - 1}"}}.get(beyond or "", ())
 
-        def beyond_end(request: Request, count: int = count) -> Fault | None:
-            return fault if int(request.params["offset"]) > count else None
+    def fault_beyond(request: Request) -> Fault | None:
+        return fault if int(request.params["offset"]) > count else None
 
-        with Tenant(
-            day_of_records(DAY, count), Habits(cap=10, total=total, refuses=refuses), faults=beyond_end
-        ) as tenant:
-            if total == "high":
-                with pytest.raises(CloudlockDriftError, match=f"the total speaks of {count + 7}"):
-                    read(tenant, 4)
-            else:
-                assert sorted(keys(read(tenant, 4))) == sorted(ids(tenant.records))
+    behaves = Habits(cap=10, total=total, refuses=refuses)
+    with Tenant(day_of_records(DAY, count), behaves, faults=fault_beyond) as tenant:
+        if total == "high":
+            with pytest.raises(CloudlockDriftError, match=f"the total speaks of {count + 7}"):
+                read(tenant, 4)
+        else:
+            assert sorted(keys(read(tenant, 4))) == sorted(ids(tenant.records))
 
 
 # --- how many at once -------------------------------------------------------------------------------------------------
@@ -259,10 +268,10 @@ def test_the_rate_is_kept_over_all_of_them() -> None:
 
 def test_too_many_requests_halve_them_for_good() -> None:
     watch = Watch(0.005, {10: throttled(0), 30: throttled(0)})
-    with Tenant(day_of_records(DAY, 500), Habits(cap=10), faults=watch) as tenant, reader_of(tenant, 4) as reader:
-        assert len(keys(reader.read(WINDOW))) == 500
+    with Tenant(day_of_records(DAY, 450), Habits(cap=10), faults=watch) as tenant, reader_of(tenant, 4) as reader:
+        assert len(keys(reader.read(WINDOW))) == 450
         first = len(tenant.seen)
-        assert len(keys(reader.read(WINDOW))) == 500
+        assert len(keys(reader.read(WINDOW))) == 450
     seen = tenant.seen
     assert watch.at_once(seen[1:9]) == 4
     assert watch.at_once(seen[18:29]) == 2
@@ -286,20 +295,20 @@ def test_a_server_that_asks_for_patience_gets_it_from_all() -> None:
         if together and request.params["offset"] == "36":
             refused.append(request)
             return 0
-        return 0.3 if together else 0
+        return 0.2 if together else 0
 
     watch = Watch(hold)
 
     def fault(request: Request) -> Fault:
         first = request.params["offset"] == "36" and not refused
-        return watch(request) + throttled(1) if first else watch(request)
+        return watch(request) + throttled("0.5") if first else watch(request)
 
     with Tenant(day_of_records(DAY, 100), Habits(cap=10), faults=fault) as tenant:
         assert len(keys(read(tenant, 4))) == 100
     told = watch.ends[refused[0].number]
-    after = sorted(request.at - told for request in tenant.seen if request.at > told + 0.2)
+    after = sorted(request.at - told for request in tenant.seen if request.at > told + 0.1)
     assert len(after) >= 6
-    assert after[0] >= 1
+    assert after[0] >= 0.5
 
 
 # --- nobody waits any more --------------------------------------------------------------------------------------------
