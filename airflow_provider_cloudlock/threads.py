@@ -25,7 +25,7 @@ class Background:
 
     def __init__(self, threads: int) -> None:
         self._most = threads
-        self._futures: list[Future[Any]] = []
+        self._futures: weakref.WeakSet[Future[Any]] = weakref.WeakSet()
         self._started = 0
         self._queue: _Queue = SimpleQueue()
         weakref.finalize(self, _end, self._queue)
@@ -33,9 +33,10 @@ class Background:
     def start(self, work: Callable[[], T]) -> Future[T]:
         """Have work done, as soon as a thread is free."""
         future: Future[T] = Future()
-        self._futures = [future, *(each for each in self._futures if not each.done())]
+        self._futures.add(future)
         self._queue.put(partial(_settle, future, work))
-        if self._started < min(len(self._futures), self._most):
+        under_way = sum(not each.done() for each in self._futures)
+        if self._started < min(under_way, self._most):
             self._started += 1
             threading.Thread(target=_serve, args=(self._queue,), daemon=True).start()
         return future

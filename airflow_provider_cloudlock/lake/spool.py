@@ -84,8 +84,11 @@ class Spool:
         """Take in rows."""
         self._recent.append(table)
         self._recent_rows += table.num_rows
-        while self._recent_rows >= BATCH:
-            self._seal()
+        if self._recent_rows >= BATCH:
+            while self._recent_rows >= BATCH:
+                self._seal()
+            # A copy: what is left over must not hold on to the whole page.
+            self._recent = [rest.take(pa.array(range(rest.num_rows))) for rest in self._recent if rest.num_rows]
 
     def join(self, other: Spool) -> None:
         """Take in all that another one holds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +18,34 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_cloudlock.api import client as client_module
+from airflow_provider_cloudlock.api.ahead import Ahead
 from airflow_provider_cloudlock.api.paging import Reader, ResultSet
 from airflow_provider_cloudlock.api.resources import THREATS, Query
-from airflow_provider_cloudlock.exceptions import CloudlockDriftError, CloudlockError, CloudlockUnavailableError
+from airflow_provider_cloudlock.exceptions import (
+    CloudlockAuthError,
+    CloudlockDriftError,
+    CloudlockError,
+    CloudlockUnavailableError,
+)
+from airflow_provider_cloudlock.lake.page import ArrowPage
+from airflow_provider_cloudlock.threads import Background
 from tests.api.asking import ask, client_of
 from tests.api.reading import DAY, FORMATS, NEXT, START, WINDOW, amid, keys, rows
 from tests.api.test_drift import CHANGES, EARLY, LATE, MANY, Change, assert_steady
 from tests.api.test_promise import changes, habits, records
-from tests.support import Fault, Habits, Record, Request, Tenant, day_of_records, ids, record, responds, throttled
+from tests.support import (
+    Fault,
+    Habits,
+    Record,
+    Request,
+    Tenant,
+    day_of_records,
+    hangs,
+    ids,
+    record,
+    responds,
+    throttled,
+)
 
 TOTALS = ["true", "absent", "page", "low", "high", "zero", "null", "so_far"]
 
@@ -37,15 +58,16 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def reader_of(
-    tenant: Tenant, connections: int, kind: str = "dicts", page_size: int = 10_000, **options: Any
+    tenant: Tenant, connections: int, kind: str = "dicts", page_size: int = 10_000, rate: float | None = None
 ) -> Iterator[Reader[Any, Any]]:
-    with client_of(tenant, **options) as client:
+    with client_of(tenant, requests_per_second=rate) as client:
         yield Reader(client, THREATS, FORMATS[kind](), page_size, connections)
 
 
-def read(tenant: Tenant, connections: int, *args: Any, query: Query = WINDOW, **options: Any) -> ResultSet[Any]:
-    at_most = options.pop("at_most", None)
-    with reader_of(tenant, connections, *args, **options) as reader:
+def read(
+    tenant: Tenant, *options: Any, query: Query = WINDOW, at_most: int | None = None, rate: float | None = None
+) -> ResultSet[Any]:
+    with reader_of(tenant, *options, rate=rate) as reader:
         return reader.read(query, at_most)
 
 
@@ -98,7 +120,7 @@ def assert_same(tenant: Tenant, kind: str) -> tuple[int, int]:
 @pytest.mark.parametrize("total", ["true", "absent"])
 @pytest.mark.parametrize("cap", [7, 10, 100])
 def test_sizes_around_the_multiples_of_a_page(cap: int, total: Any) -> None:
-    counts = {edge * cap + beside for edge in (1, 2) for beside in (-1, 0, 1)}
+    counts = {edge * cap + beside for edge in (1, 2) for beside in (0, 1)}
     counts |= {
         edge * (cap - 1) + beside for edge in (2, 4)[: 100 // cap] for beside in (0, 1, 2)
     }  # one record comes again
@@ -111,7 +133,7 @@ def test_sizes_around_the_multiples_of_a_page(cap: int, total: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cap", "count", "most"), [(7, 44, 4), (10, 63, 4), (100, 415, 1)], ids=["cap 7", "cap 10", "cap 100"]
+    ("cap", "count", "most"), [(7, 37, 4), (10, 45, 4), (100, 315, 1)], ids=["cap 7", "cap 10", "cap 100"]
 )
 @pytest.mark.parametrize("run", [1, 2, 3, 4, 5])
 def test_equal_times_over_the_ends_of_pages(run: int, cap: int, count: int, most: int) -> None:
@@ -122,7 +144,7 @@ def test_equal_times_over_the_ends_of_pages(run: int, cap: int, count: int, most
             assert four <= one * most
 
 
-@pytest.mark.parametrize("late", [2, 3, 5])
+@pytest.mark.parametrize("late", [2, 4])
 def test_answers_that_come_in_another_order(kind: str, late: int) -> None:
     with Tenant(amid(day_of_records(DAY, 95)), Habits(cap=10)) as tenant:
         one = read(tenant, 1, kind)
@@ -137,7 +159,7 @@ def test_answers_that_come_in_another_order(kind: str, late: int) -> None:
     assert came != sorted(came)
 
 
-@pytest.mark.parametrize("at_most", [1, 10, 11, 19, 40, 73, 200])
+@pytest.mark.parametrize("at_most", [1, 10, 11, 40, 200])
 @pytest.mark.parametrize("query", [Query(), WINDOW], ids=["open", "window"])
 def test_the_beginning_of_a_set_asks_for_no_page_too_many(kind: str, query: Query, at_most: int) -> None:
     with Tenant(day_of_records(DAY, 95), Habits(cap=10)) as tenant:
@@ -149,7 +171,7 @@ def test_the_beginning_of_a_set_asks_for_no_page_too_many(kind: str, query: Quer
     assert sorted(offsets[asked:]) == sorted(offsets[:asked])
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     held=records(),
     behaves=habits,
@@ -186,20 +208,12 @@ def test_a_read_that_returns_holds_every_record_that_was_there_throughout_once(
 @pytest.mark.parametrize("number", [3, 6])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_one_change_while_several_are_under_way(change: Change, number: int) -> None:
-    watch = Watch(0.002)
-    with Tenant(MANY, Habits(cap=12), before={number: change}, faults=watch) as tenant:
+    watch = Watch(0.001)
+    with Tenant(MANY, Habits(cap=16), before={number: change}, faults=watch) as tenant:
         assert_steady(tenant, read(tenant, 4, "arrow" if number == 3 else "dicts"), EARLY, LATE)
     again = [request for request in tenant.seen if request.params["limit"] == "100000"]
-    assert not again or watch.at_once(again) == 1
-
-
-def test_what_moved_is_read_again_one_page_after_another(kind: str) -> None:
-    watch = Watch()
-    with Tenant(MANY, Habits(cap=12), before={3: CHANGES["the first is deleted"]}, faults=watch) as tenant:
-        assert_steady(tenant, read(tenant, 4, kind))
-    again = [request for request in tenant.seen if request.params["limit"] == "100000"]
-    assert len(again) >= 9
-    assert watch.at_once(again) == 1
+    assert again or change is not CHANGES["the first is deleted"]
+    assert not again or watch.at_once(again) == 1  # what moved is read again one page after another
 
 
 def test_a_set_that_never_holds_still_is_an_error(kind: str) -> None:
@@ -250,8 +264,8 @@ def test_so_many_are_under_way_at_once_and_no_more(kind: str, connections: int) 
             meeting.wait(10)  # nobody is answered before all have come
 
     watch = Watch()
-    with Tenant(day_of_records(DAY, 200), Habits(cap=10), before=meet, faults=watch) as tenant:
-        assert len(keys(read(tenant, connections, kind))) == 200
+    with Tenant(day_of_records(DAY, 120), Habits(cap=10), before=meet, faults=watch) as tenant:
+        assert len(keys(read(tenant, connections, kind))) == 120
         assert tenant.connections <= connections + 1
     assert watch.at_once(tenant.seen) == connections
 
@@ -260,18 +274,20 @@ def test_the_rate_is_kept_over_all_of_them() -> None:
     watch = Watch(0.05)
     with Tenant(day_of_records(DAY, 160), Habits(cap=10), faults=watch) as tenant:
         began = time.monotonic()
-        assert len(keys(read(tenant, 4, requests_per_second=50))) == 160
+        assert len(keys(read(tenant, 4, rate=50))) == 160
     assert watch.at_once(tenant.seen) > 1
     late = [request.at - began - place / 50 for place, request in enumerate(tenant.seen)]
     assert min(late) >= 0
 
 
 def test_too_many_requests_halve_them_for_good() -> None:
-    watch = Watch(0.005, {10: throttled(0), 30: throttled(0)})
-    with Tenant(day_of_records(DAY, 450), Habits(cap=10), faults=watch) as tenant, reader_of(tenant, 4) as reader:
-        assert len(keys(reader.read(WINDOW))) == 450
+    watch = Watch(
+        lambda r: 0.05 if r.number in (2, 3, 4, 5, 20, 21, 22) else 0.004, {10: throttled(0), 30: throttled(0)}
+    )
+    with Tenant(day_of_records(DAY, 400), Habits(cap=10), faults=watch) as tenant, reader_of(tenant, 4) as reader:
+        assert len(keys(reader.read(WINDOW))) == 400
         first = len(tenant.seen)
-        assert len(keys(reader.read(WINDOW))) == 450
+        assert len(keys(reader.read(WINDOW))) == 400
     seen = tenant.seen
     assert watch.at_once(seen[1:9]) == 4
     assert watch.at_once(seen[18:29]) == 2
@@ -280,9 +296,12 @@ def test_too_many_requests_halve_them_for_good() -> None:
 
 
 def test_several_refusals_of_one_moment_halve_them_once() -> None:
-    watch = Watch(0.02, {2: throttled(0), 3: throttled(0), 4: throttled(0)})
-    with Tenant(day_of_records(DAY, 300), Habits(cap=10), faults=watch) as tenant:
-        assert len(keys(read(tenant, 4))) == 300
+    # The one that is not refused, and those that are sent again, are answered when all refusals are known.
+    watch = Watch(
+        lambda r: 0 if r.number < 5 else 0.15 if r.number < 9 else 0.02, dict.fromkeys((2, 3, 4), throttled(0))
+    )
+    with Tenant(day_of_records(DAY, 200), Habits(cap=10), faults=watch) as tenant:
+        assert len(keys(read(tenant, 4))) == 200
     assert watch.at_once(tenant.seen[14:]) == 2
 
 
@@ -362,3 +381,35 @@ def test_pages_ahead_of_an_end_are_neither_waited_for_nor_tried_again(monkeypatc
         beyond = [request.params["offset"] for request in tenant.seen if int(request.params["offset"]) > 40]
     assert beyond
     assert len(beyond) == len(set(beyond))
+
+
+def test_pages_ahead_of_a_failure_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(0.3))
+    faults = {"9": hangs(0.1) + responds(403), "18": responds(503), "27": responds(503), "36": responds(503)}
+    with Tenant(day_of_records(DAY, 90), Habits(cap=10), faults=lambda r: faults.get(r.params["offset"])) as tenant:
+        with reader_of(tenant, 4) as reader:
+            with pytest.raises(CloudlockAuthError):
+                reader.read(WINDOW)
+            time.sleep(0.4)
+        assert len(tenant.seen) == 5
+
+
+def test_what_was_not_foreseen_drops_what_is_under_way() -> None:
+    dropped: dict[int, threading.Event] = {}
+
+    def ask(offset: int, event: threading.Event) -> int:
+        dropped[offset] = event
+        return offset
+
+    ahead = Ahead(ask, Background(2))
+    assert ahead.page(0, [9, 18]) == 0
+    assert ahead.page(9, [18, 27]) == 9
+    assert ahead.page(17, [26]) == 17
+    assert [dropped[offset].is_set() for offset in (9, 18, 17)] == [True, True, False]
+
+
+def test_a_reader_keeps_no_page() -> None:
+    with Tenant(day_of_records(DAY, 400), Habits(cap=40)) as tenant, reader_of(tenant, 4, "arrow") as reader:
+        reader.read(WINDOW)
+        gc.collect()
+        assert not [each for each in gc.get_objects() if isinstance(each, ArrowPage)]
