@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -120,9 +120,13 @@ class CloudlockClient:
         #: Requests sent, those among them that repeated a failed one, and the server's clock at the last answer.
         self.requests = 0
         self.retries = 0
+        #: Bytes of answers, unpacked.
+        self.bytes = 0
         #: Answers that said that there were too many requests.
         self.throttled = 0
         self.server_date: datetime | None = None
+        #: Seconds by which the server's clock was ahead of the worker's at the last answer.
+        self.clock_skew: int | None = None
 
     def get(
         self,
@@ -179,6 +183,8 @@ class CloudlockClient:
                 raise failures.from_exception(error, where) from error
             if limit.expired:  # the end of a body without a length looks the same when we ended it
                 raise self._late(where)
+        with self._lock:
+            self.bytes += len(body)
         try:
             return parse(body)
         except CloudlockResponseError as error:
@@ -199,7 +205,7 @@ class CloudlockClient:
             verify=self._verify,
             proxies=dict(self._proxies),
         ) as response:
-            self.server_date = failures.http_date(response.headers.get("Date")) or self.server_date
+            self._note_date(failures.http_date(response.headers.get("Date")))
             if response.status_code != 200:
                 try:
                     beginning = _read(response, where, _EXCERPT_BYTES)
@@ -208,6 +214,11 @@ class CloudlockClient:
                 said = self._clean(_message(beginning) or "") or self._excerpt(beginning)
                 raise failures.from_status(response.status_code, response.headers, said, where, self._token)
             return _read(response, where), response.headers.get("Content-Type", "none")
+
+    def _note_date(self, date: datetime | None) -> None:
+        if date is not None:
+            self.server_date = date
+            self.clock_skew = round((date - datetime.now(UTC)).total_seconds())
 
     def _late(self, where: str) -> CloudlockUnavailableError:
         return CloudlockUnavailableError(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import datetime
 from threading import Event
 from typing import Any, Generic, Literal, TypeVar
 
 from airflow_provider_cloudlock.api.ahead import Ahead
+from airflow_provider_cloudlock.api.budget import Budget, Spending
 from airflow_provider_cloudlock.api.client import CloudlockClient
 from airflow_provider_cloudlock.api.resources import Form, Query, Resource
 from airflow_provider_cloudlock.api.walk import SetMovedError, Walk
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 G = TypeVar("G", bound=Gathering[Any])
 
+_BUDGET = Budget()
+
 #: How often a set that moved is read before giving up.
 _TRIES = 4
 
@@ -34,23 +38,27 @@ class ResultSet(Generic[G_co]):
     :param records: each key once.
     :param proof: ``single_response``, or ``anchored`` for several pages.
     :param pages: how many carried records.
-    :param requests: that were sent, repeated ones included.
-    :param retries: requests that repeated a failed one.
     :param duplicates: records that came twice within one page; one was kept.
     :param outside: records that came but were not asked for.
     :param reported_total: the API's own figure at the end, None when it gives none.
     :param request_form: the form of request that the API accepted.
+    :param requests: that were sent, repeated ones included.
+    :param retries: requests that repeated a failed one.
+    :param server_date: the API's clock at the last answer, None when it does not say.
+    :param clock_skew: seconds by which it was ahead of the worker's.
     """
 
     records: G_co
     proof: Literal["single_response", "anchored"]
     pages: int
-    requests: int
-    retries: int
     duplicates: int
     outside: int
     reported_total: int | None
     request_form: str
+    requests: int = 0
+    retries: int = 0
+    server_date: datetime | None = None
+    clock_skew: int | None = None
 
 
 class _FormChanged(Exception):
@@ -65,6 +73,7 @@ class Reader(Generic[P, G_co]):
     :param page_format: makes pages of the answers.
     :param page_size: records asked for in one request.
     :param connections: the most requests under way at once.
+    :param budget: what one result set may cost.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class Reader(Generic[P, G_co]):
         page_format: PageFormat[P, G_co],
         page_size: int,
         connections: int = 1,
+        budget: Budget = _BUDGET,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -81,6 +91,8 @@ class Reader(Generic[P, G_co]):
         self._page_size = page_size
         self._connections = connections
         self._background = Background(connections)
+        self._budget = budget
+        self._spending = Spending(client, budget)
         self._throttled = client.throttled
         self._step = 0
 
@@ -90,11 +102,19 @@ class Reader(Generic[P, G_co]):
         :param query: what to read.
         :param at_most: stop when so many records are held; what is held then is not proved to be all.
         :raises CloudlockDriftError: when the set kept moving.
+        :raises CloudlockUnavailableError: when it costs more than the budget.
         :raises CloudlockError: when the API fails or refuses.
         """
         requests, retries = self._client.requests, self._client.retries
+        self._spending = Spending(self._client, self._budget)
         found = self._prove(query, at_most, _TRIES)
-        return replace(found, requests=self._client.requests - requests, retries=self._client.retries - retries)
+        return replace(
+            found,
+            requests=self._client.requests - requests,
+            retries=self._client.retries - retries,
+            server_date=self._client.server_date,
+            clock_skew=self._client.clock_skew,
+        )
 
     def total(self, query: Query) -> int | None:
         """Ask for the API's own count, with one record."""
@@ -167,8 +187,6 @@ class Reader(Generic[P, G_co]):
             records=records,
             proof="anchored" if walk.page_count > 1 else "single_response",
             pages=walk.page_count,
-            requests=0,
-            retries=0,
             duplicates=walk.duplicates,
             outside=walk.received - walk.duplicates - records.count,
             reported_total=walk.total,
@@ -191,6 +209,7 @@ class Reader(Generic[P, G_co]):
             return 0
 
     def _answer(self, query: Query, offset: int, size: int, dropped: Event | None = None, *, wider: bool = True) -> P:
+        self._spending.check()
         form = query.forms(self._resource)[self._step]
         parameters = query.parameters(self._resource, form, wider=wider)
         parameters |= {"limit": str(min(size, form.limit or size)), "offset": str(offset)}
@@ -234,8 +253,6 @@ def _joined(left: ResultSet[G], right: ResultSet[G]) -> ResultSet[G]:
         records=left.records,
         proof="anchored",
         pages=left.pages + right.pages,
-        requests=0,
-        retries=0,
         duplicates=left.duplicates + right.duplicates,
         outside=left.outside + right.outside,
         reported_total=None,

@@ -71,7 +71,14 @@ def superseded_by(slice_: Slice, store: Store) -> tuple[Slice, ...]:
 
 
 def publish(
-    store: Store, slice_: Slice, spool: Spool, layout: Layout, *, status: str | None, on_vanished: OnVanished
+    store: Store,
+    slice_: Slice,
+    spool: Spool,
+    layout: Layout,
+    *,
+    held: str | None,
+    status: str | None,
+    on_vanished: OnVanished,
 ) -> Published:
     """Make a slice's records visible, or leave the object alone when it holds just these.
 
@@ -79,10 +86,12 @@ def publish(
     :param slice_: what the records cover.
     :param spool: all of them; it takes in those that vanished and are kept.
     :param layout: of the resource's records.
+    :param held: the version of the object that stood before they were read, None when there was none.
     :param status: the filter they were read with, None for all records.
     :param on_vanished: what becomes of records that were published before and are not among these.
     :raises CloudlockConfigError: when what is published overlaps, or was read with another filter.
     :raises CloudlockDataError: when records vanished and may not, or a published object cannot be read.
+    :raises CloudlockDriftError: when another attempt published the slice meanwhile.
     """
     path = data_file(slice_)
     inside = superseded_by(slice_, store)
@@ -110,7 +119,7 @@ def publish(
         if changed:
             local = folder / "new.parquet"
             write(spool, local, slice_, layout, status)
-            store.put(local, path)
+            store.exchange(local, path, held)
         return Published(
             path=store.uri(path),
             rows=spool.rows,

@@ -30,6 +30,7 @@ class Receipt:
     :param quarantined: records that could not be kept.
     :param extracted_at: the worker's clock, ISO 8601.
     :param server_date: the API's clock, None when it did not say.
+    :param clock_skew: seconds by which the API's clock was ahead of the worker's, None when it did not say.
     :param schema_version: of the columns.
     :param provider_version: of this package.
     :param request_form: the form of request that the API accepted; ``full`` is the usual one.
@@ -54,6 +55,7 @@ class Receipt:
     quarantined: int
     extracted_at: str
     server_date: str | None
+    clock_skew: int | None
     schema_version: int
     provider_version: str
     request_form: str

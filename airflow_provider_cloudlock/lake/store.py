@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError
 from airflow_provider_cloudlock.lake.slices import Slice
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: One PUT is atomic and leaves nothing open when it fails; several parts would. 5 GiB is the most that S3 takes.
 _ONE_PUT = 5 << 30
+#: What S3 says when the version to be replaced is not the one that is there.
+_NOT_AS_HELD = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
 
 class Store:
@@ -37,6 +39,7 @@ class Store:
         self._root = root.rstrip("/")
         self._uri = uri.rstrip("/")
         self._local = isinstance(fs, LocalFileSystem)
+        self._is_s3 = "s3" in fs.protocol
 
     def uri(self, relative: str) -> str:
         """Spell a file as the user would."""
@@ -90,20 +93,64 @@ class Store:
             return False
         return True
 
-    def put(self, local: Path, relative: str) -> None:
+    def version(self, relative: str) -> str | None:
+        """Tell which version of a file is published, None when there is none."""
+        self._fs.invalidate_cache(self._path(str(PurePosixPath(relative).parent)))
+        try:
+            found = self._fs.info(self._path(relative))
+        except FileNotFoundError:
+            return None
+        if self._is_s3:
+            return str(found["ETag"])
+        return repr([found.get(name) for name in ("etag", "generation", "ino", "mtime", "last_modified", "size")])
+
+    def exchange(self, local: Path, relative: str, held: str | None) -> None:
+        """Publish a file in place of one version, and of no other: who was held up must not undo what came later.
+
+        S3 itself sees to that; for other stores a moment remains between the look and the write.
+
+        :param local: the file.
+        :param relative: where to.
+        :param held: the version that is to be replaced, None when there was none.
+        :raises CloudlockDriftError: when another version is there.
+        """
+        if not self._is_s3:
+            if self.version(relative) != held:
+                raise self._outrun(relative)
+            self._put(local, relative)
+            return
+        try:
+            self._put(local, relative, **({"IfMatch": held} if held else {"IfNoneMatch": "*"}))
+        except OSError as error:
+            answer = getattr(error.__cause__, "response", {})
+            if answer.get("Error", {}).get("Code") not in _NOT_AS_HELD:
+                raise
+            # It may be our own, if the answer to a first try was lost.
+            with scratch() as folder:
+                if not self.get(relative, folder / "there") or sha256(folder / "there") != sha256(local):
+                    raise self._outrun(relative) from error
+
+    def _outrun(self, relative: str) -> CloudlockDriftError:
+        return CloudlockDriftError(
+            f"{self.uri(relative)} was published by another attempt while this one was at work, so this one changed "
+            "nothing. A retry begins anew. See that no two runs extract the same day at once, by a pool or by "
+            "max_active_runs=1."
+        )
+
+    def _put(self, local: Path, relative: str, **condition: str) -> None:
         """Publish a file in one step, in place of the one of the same name."""
         if self._local:
             _replace(local, Path(self._path(relative)))
         else:
-            options = {"chunksize": _ONE_PUT} if "s3" in self._fs.protocol else {}
-            self._fs.put_file(str(local), self._path(relative), **options)
+            options = {"chunksize": _ONE_PUT} if self._is_s3 else {}
+            self._fs.put_file(str(local), self._path(relative), **options, **condition)
 
     def put_text(self, text: str, relative: str) -> None:
         """Publish a text in one step."""
         with scratch() as folder:
             local = folder / "text"
             local.write_text(text, encoding="utf-8")
-            self.put(local, relative)
+            self._put(local, relative)
 
     def remove(self, relative: str) -> None:
         """Remove a file, if it is there, and what a dead process left of it."""

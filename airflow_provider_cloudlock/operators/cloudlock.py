@@ -14,7 +14,12 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api.resources import Query, Resource, resource_named
-from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError, CloudlockError
+from airflow_provider_cloudlock.exceptions import (
+    CloudlockConfigError,
+    CloudlockDataError,
+    CloudlockError,
+    CloudlockUnavailableError,
+)
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook, status_named
 from airflow_provider_cloudlock.instants import check_window, parse_bound
 from airflow_provider_cloudlock.threads import one_ahead
@@ -23,7 +28,8 @@ from airflow_provider_cloudlock.threads import one_ahead
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_cloudlock.api.paging import ResultSet
+    from airflow_provider_cloudlock.api.paging import Reader, ResultSet
+    from airflow_provider_cloudlock.lake.page import ArrowPage
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
     from airflow_provider_cloudlock.lake.schemas import Layout
@@ -32,6 +38,9 @@ if TYPE_CHECKING:
     from airflow_provider_cloudlock.lake.store import Store
 
 log = logging.getLogger(__name__)
+
+#: Seconds that the two clocks may be apart before it is told.
+_MOST_SKEW = 60
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
@@ -147,7 +156,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
 
         layout = Layout(SCHEMAS[resource.name], resource.key, resource.time_fields)
         hook = CloudlockHook(self.cloudlock_conn_id)
-        with closing(hook.client) as client:
+        with closing(hook.client):
             reader = hook.reader(resource, ArrowFormat(layout), self.page_size)
             store = self._store(resource)
             store.check()
@@ -156,10 +165,11 @@ class CloudlockToObjectStorageOperator(BaseOperator):
                 superseded_by(each, store)
 
             lake = _Lake(resource, store, layout, status, self.on_vanished, self.max_quarantined)
-            reads = (partial(reader.read, Query(each.start, each.end, status)) for each in slices)
+            reads = (partial(lake.read, each, reader) for each in slices)
             receipts = []
-            for each, found in zip(slices, one_ahead(reads), strict=True):  # a slice is read while one is published
-                receipt = lake.publish(each, found, client.server_date)
+            for each, (held, found) in zip(slices, one_ahead(reads), strict=True):  # one is read, one published
+                _check_clock(each, found)
+                receipt = lake.publish(each, found, held)
                 self._log_receipt(receipt)
                 receipts.append(receipt.summary())
         result = {
@@ -241,6 +251,26 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         return Store(fs, f"{path.path.rstrip('/')}/{resource.name}", f"{destination}/{resource.name}")
 
 
+def _check_clock(slice_: Slice, found: ResultSet[Spool]) -> None:
+    """Refuse a slice that is not over on the API's clock: more records may come. The worker's own clock may be fast.
+
+    :raises CloudlockUnavailableError: so that it is tried again later.
+    """
+    if found.server_date is None or found.clock_skew is None:
+        return
+    if abs(found.clock_skew) > _MOST_SKEW:
+        log.warning(
+            "The worker's clock and Cloudlock's are %d s apart. Correct the worker's: windows end by it.",
+            abs(found.clock_skew),
+        )
+    if slice_.end > found.server_date + timedelta(seconds=1):  # the header has whole seconds
+        raise CloudlockUnavailableError(
+            f"The slice {slice_.name} is not over on Cloudlock's clock, where it is "
+            f"{found.server_date.isoformat()}; the worker's clock is {-found.clock_skew} s ahead. Records may yet be "
+            "added, so nothing was published. Try again when it is over, and correct the worker's clock."
+        )
+
+
 class _Lake:
     """Publishes slices of one resource."""
 
@@ -260,7 +290,14 @@ class _Lake:
         self._on_vanished: OnVanished = on_vanished
         self._max_quarantined = max_quarantined
 
-    def publish(self, slice_: Slice, found: ResultSet[Spool], server_date: datetime | None) -> Receipt:
+    def read(self, slice_: Slice, reader: Reader[ArrowPage, Spool]) -> tuple[str | None, ResultSet[Spool]]:
+        """Read a slice, and tell which version of it was published before: no other may be replaced by it."""
+        from airflow_provider_cloudlock.lake.store import data_file
+
+        held = self._store.version(data_file(slice_))
+        return held, reader.read(Query(slice_.start, slice_.end, self._status))
+
+    def publish(self, slice_: Slice, found: ResultSet[Spool], held: str | None) -> Receipt:
         """Publish a slice, and tell what was proved.
 
         :raises CloudlockDataError: when more records than allowed cannot be kept; they are in quarantine then.
@@ -281,7 +318,13 @@ class _Lake:
                 )
             log.warning("%d records without a usable id or creation time were put into %s", len(unkept), where)
         published = publish(
-            self._store, slice_, found.records, self._layout, status=self._status, on_vanished=self._on_vanished
+            self._store,
+            slice_,
+            found.records,
+            self._layout,
+            held=held,
+            status=self._status,
+            on_vanished=self._on_vanished,
         )
         receipt = Receipt(
             resource=self._resource.name,
@@ -302,7 +345,8 @@ class _Lake:
             vanished_kept=published.vanished_kept,
             quarantined=len(unkept),
             extracted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            server_date=server_date.isoformat() if server_date else None,
+            server_date=found.server_date.isoformat() if found.server_date else None,
+            clock_skew=found.clock_skew,
             schema_version=SCHEMA_VERSION,
             provider_version=__version__,
             request_form=found.request_form,

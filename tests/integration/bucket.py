@@ -20,7 +20,7 @@ class S3:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        #: The status that a call is refused with, None for one that is served.
+        #: The status that a call is refused with, negative when it is served all the same; None when that is all.
         self.refuses: Callable[[str], int | None] = lambda call: None
         self._app = DomainDispatcherApplication(create_backend_app)
 
@@ -61,8 +61,13 @@ class S3:
         query = environ.get("QUERY_STRING")
         call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" + (f"?{query}" if query else "")
         self.calls.append(call)
-        if status := self.refuses(call):
+        status = self.refuses(call)
+        if status and status < 0:
+            self._app(environ, lambda *_: lambda _: None)
+            status = -status
+        elif status:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if status:
             code = "AccessDenied" if status == 403 else "InternalError"
             start_response(f"{status} {code}", [("Content-Type", "application/xml")])
             return [f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()]

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.io import store
 
 from airflow_provider_cloudlock.api import client
-from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockUnavailableError
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError, CloudlockUnavailableError
 from tests.integration.bucket import S3, Bucket
 from tests.operators.conftest import Extract
 from tests.operators.lake import (
@@ -265,3 +265,60 @@ def test_two_destinations_share_a_bucket(extract: Extract, bucket: Bucket) -> No
         for name, window in zip(("one", "two"), windows, strict=True):
             (key,) = (key for key in bucket.keys if key.startswith(f"{name}/threats/created_date"))
             assert [row["id"] for row in bucket.rows(key)] == ids(tenant.window(*window))
+
+
+# --- two attempts at once ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
+def test_s3_itself_refuses_who_was_overtaken(extract: Extract, bucket: Bucket, before: bool) -> None:
+    def overtake(call: str) -> None:
+        if call == f"PUT /{bucket.name}/{KEY}":  # whoever looked has looked
+            bucket.s3.refuses = lambda call: None
+            bucket.write(KEY, b"of another attempt")
+
+    with Tenant(TWO_DAYS) as tenant:
+        if before:
+            extract(tenant)
+            tenant.dismiss(TWO_DAYS[0]["id"])
+        bucket.s3.refuses = overtake
+        with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+            extract(tenant)
+    assert bucket.read(KEY) == b"of another attempt"
+    assert (RECEIPT_KEY in bucket.keys) is before
+
+
+def test_an_object_that_went_meanwhile_is_not_replaced(extract: Extract, bucket: Bucket) -> None:
+    def remove(call: str) -> None:
+        if call == f"PUT /{bucket.name}/{KEY}":
+            bucket.s3.refuses = lambda call: None
+            bucket.delete(KEY)
+
+    with Tenant(TWO_DAYS) as tenant:
+        extract(tenant)
+        tenant.dismiss(TWO_DAYS[0]["id"])
+        bucket.s3.refuses = remove
+        with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+            extract(tenant)
+        extract(tenant)
+    assert KEY in bucket.keys
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
+def test_a_put_whose_answer_was_lost_counts(extract: Extract, bucket: Bucket, before: bool) -> None:
+    lost: list[str] = []
+
+    def lose(call: str) -> int | None:
+        if call == f"PUT /{bucket.name}/{KEY}" and not lost:
+            lost.append(call)
+            return -500
+        return None
+
+    with Tenant(TWO_DAYS) as tenant:
+        if before:
+            extract(tenant)
+            tenant.dismiss(TWO_DAYS[0]["id"])
+        bucket.s3.refuses = lose
+        assert extract(tenant)["slices"][0]["changed"]
+        assert lost
+        assert not extract(tenant)["slices"][0]["changed"]

@@ -42,7 +42,7 @@ TWO_DAYS = [*day_of_records(DAY, 24), *day_of_records(NEXT, 24)]
 ALL_FIELDS = {
     "resource", "window", "status", "path", "rows", "bytes", "sha256", "changed", "proof", "pages", "requests",
     "retries", "reported_total", "duplicates", "outside_window", "vanished_kept", "quarantined", "extracted_at",
-    "server_date", "schema_version", "provider_version", "request_form",
+    "server_date", "clock_skew", "schema_version", "provider_version", "request_form",
 }  # fmt: skip
 
 
@@ -73,6 +73,7 @@ def test_the_receipt_agrees_with_the_object_and_with_the_server(extract: Extract
     clock = [datetime.fromisoformat(receipt.pop(name)) for name in ("extracted_at", "server_date")]
     assert all(before <= moment <= datetime.now(UTC) for moment in clock)
     assert receipt.pop("requests") > receipt["pages"]
+    assert receipt.pop("clock_skew") in (-1, 0)
     assert receipt == {
         "resource": "threats",
         "window": [hour(0).isoformat(), hour(24).isoformat()],

@@ -1,0 +1,48 @@
+"""The API's clock, beside the worker's."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
+from tests.operators.conftest import Extract
+from tests.operators.lake import Lake
+from tests.support import Habits, Tenant, day_of_records
+
+
+def test_a_slice_that_is_not_over_on_the_servers_clock_is_not_published(extract: Extract, lake: Lake) -> None:
+    end = datetime.now(UTC).replace(microsecond=0)
+    start = end.replace(hour=0, minute=0, second=0)
+    if end - start < timedelta(minutes=1):  # just after midnight
+        start -= timedelta(days=1)
+    with Tenant([], Habits(clock=timedelta(minutes=-5))) as tenant:
+        with pytest.raises(CloudlockUnavailableError, match=r"not over on Cloudlock's clock.*clock is 30\d s ahead"):
+            extract(tenant, start, end)
+        assert lake.objects == []
+    with Tenant([], Habits(clock=timedelta(minutes=5))) as tenant:
+        extract(tenant, start, end)
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_clocks_that_are_apart_are_told_of(
+    extract: Extract, lake: Lake, caplog: pytest.LogCaptureFixture, minutes: int
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with Tenant(day_of_records("2026-01-02", 3), Habits(clock=timedelta(minutes=minutes))) as tenant:
+        extract(tenant)
+    assert "s apart" in caplog.text
+    assert abs(lake.receipt()["clock_skew"] - 60 * minutes) <= 2
+
+
+@pytest.mark.parametrize("clock", [None, timedelta()])
+def test_clocks_that_agree_are_nothing_to_tell(
+    extract: Extract, lake: Lake, caplog: pytest.LogCaptureFixture, clock: timedelta | None
+) -> None:
+    caplog.set_level(logging.WARNING)
+    with Tenant(day_of_records("2026-01-02", 3), Habits(clock=clock)) as tenant:
+        extract(tenant)
+    assert "apart" not in caplog.text
+    assert lake.receipt()["clock_skew"] in ((None,) if clock is None else (-2, -1, 0))
