@@ -42,7 +42,9 @@ class ArrowFormat:
         with ONE_AT_A_TIME:
             page = self._decode_well_formed(body)
             if page is None:
-                page = self._page(*self._odd.read(body))
+                echo, keys, times, table, unkept = self._odd.read(body)
+                distinct = pc.count_distinct(table[self._layout.key]).as_py()
+                page = self._page(echo, keys, times, table, unkept, distinct)
             return page
 
     def gather(self) -> Spool:
@@ -68,7 +70,9 @@ class ArrowFormat:
             keys, created = table[self._layout.key], self._layout.created(table)
             if not pc.all(identified(keys, created), min_count=0).as_py():
                 return None
-            return self._page(echo, keys, created, table, {})
+            # To count numbers is faster than to count texts.
+            distinct = pc.count_distinct(records[self._layout.key]).as_py()
+            return self._page(echo, keys, created, table, {}, distinct)
         return None
 
     def _page(
@@ -78,6 +82,7 @@ class ArrowFormat:
         times: pa.ChunkedArray,
         table: pa.Table,
         unkept: Unkept,
+        distinct: int,
     ) -> ArrowPage:
         created = self._layout.created(table)
         one, other = created[:-1], created[1:]
@@ -95,7 +100,7 @@ class ArrowFormat:
             unkept=unkept,
             key=self._layout.key,
         )
-        if pc.count_distinct(table[self._layout.key]).as_py() == table.num_rows:
+        if distinct == table.num_rows:
             return page
         newest = newest_rows(table, self._layout.key)
         return replace(page, table=table.take(newest), created=created.take(newest))

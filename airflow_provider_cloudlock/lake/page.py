@@ -66,9 +66,14 @@ class ArrowPage:
         place = self._place(key)
         if place < 0:
             return replace(self, unkept={other: record for other, record in self.unkept.items() if other != key})
-        table = pa.concat_tables([self.table[:place], self.table[place + 1 :]])
-        created = pa.chunked_array([*self.created[:place].chunks, *self.created[place + 1 :].chunks], self.created.type)
-        return replace(self, table=table, created=created)
+        # Mostly the first or the last one: what is left is then in one piece still.
+        parts = [each for each in ((0, place), (place + 1, self.table.num_rows)) if each[0] < each[1]] or [(0, 0)]
+        created = [chunk for start, end in parts for chunk in self.created[start:end].chunks]
+        return replace(
+            self,
+            table=pa.concat_tables(self.table[start:end] for start, end in parts),
+            created=pa.chunked_array(created, self.created.type),
+        )
 
     def _place(self, key: str) -> int:
         return int(pc.index(self.table[self.key], key).as_py())

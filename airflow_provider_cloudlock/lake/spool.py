@@ -18,6 +18,8 @@ from airflow_provider_cloudlock.lake.schemas import Layout
 
 #: Records of one slice that are held in memory; more lie on disk.
 ROWS_IN_MEMORY = 10_000
+#: Records of a page that is too large to be held for the sake of a few.
+_LARGE = 20_000
 #: Records that are handled at once.
 BATCH = 2_500
 
@@ -84,9 +86,9 @@ class Spool:
         """Take in rows."""
         self._recent.append(table)
         self._recent_rows += table.num_rows
-        if self._recent_rows >= BATCH:
-            while self._recent_rows >= BATCH:
-                self._seal()
+        while self._recent_rows >= BATCH:
+            self._seal()
+        if table.num_rows > _LARGE:
             # A copy: what is left over must not hold on to the whole page.
             self._recent = [rest.take(pa.array(range(rest.num_rows))) for rest in self._recent if rest.num_rows]
 
@@ -159,7 +161,8 @@ class Spool:
         if not self._recent_rows:
             return
         table = pa.concat_tables(self._recent)
-        self._recent, self._recent_rows = [table[BATCH:]], max(0, self._recent_rows - BATCH)
+        self._recent_rows = max(0, self._recent_rows - BATCH)
+        self._recent = [table[BATCH:]] if self._recent_rows else []
         batch = table[:BATCH].combine_chunks().to_batches()[0]
         self._batches.append(batch)
         self._starts.append(self._starts[-1] + batch.num_rows)
