@@ -412,4 +412,4 @@ def test_a_reader_keeps_no_page() -> None:
     with Tenant(day_of_records(DAY, 400), Habits(cap=40)) as tenant, reader_of(tenant, 4, "arrow") as reader:
         reader.read(WINDOW)
         gc.collect()
-        assert not [each for each in gc.get_objects() if isinstance(each, ArrowPage)]
+        assert not [each for each in gc.get_objects() if type(each) is ArrowPage]
