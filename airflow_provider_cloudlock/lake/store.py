@@ -114,21 +114,30 @@ class Store:
         :param held: the version that is to be replaced, None when there was none.
         :raises CloudlockDriftError: when another version is there.
         """
-        if not self._is_s3:
-            if self.version(relative) != held:
-                raise self._outrun(relative)
-            self._put(local, relative)
+        if self._is_s3 and self._put_if(local, relative, held):
             return
+        if self.version(relative) != held:
+            raise self._outrun(relative)
+        self._put(local, relative)
+
+    def _put_if(self, local: Path, relative: str, held: str | None) -> bool:
+        """Publish a file in S3 if a version is still there; tell whether the server knows such conditions.
+
+        :raises CloudlockDriftError: when another version is there.
+        """
         try:
             self._put(local, relative, **({"IfMatch": held} if held else {"IfNoneMatch": "*"}))
         except OSError as error:
-            answer = getattr(error.__cause__, "response", {})
-            if answer.get("Error", {}).get("Code") not in _NOT_AS_HELD:
+            code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+            if code == "NotImplemented":
+                return False
+            if code not in _NOT_AS_HELD:
                 raise
             # It may be our own, if the answer to a first try was lost.
             with scratch() as folder:
                 if not self.get(relative, folder / "there") or sha256(folder / "there") != sha256(local):
                     raise self._outrun(relative) from error
+        return True
 
     def _outrun(self, relative: str) -> CloudlockDriftError:
         return CloudlockDriftError(

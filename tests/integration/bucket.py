@@ -68,7 +68,7 @@ class S3:
         elif status:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if status:
-            code = "AccessDenied" if status == 403 else "InternalError"
+            code = {403: "AccessDenied", 501: "NotImplemented"}.get(status, "InternalError")
             start_response(f"{status} {code}", [("Content-Type", "application/xml")])
             return [f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()]
         answer: Iterable[bytes] = self._app(environ, start_response)

@@ -322,3 +322,22 @@ def test_a_put_whose_answer_was_lost_counts(extract: Extract, bucket: Bucket, be
         assert extract(tenant)["slices"][0]["changed"]
         assert lost
         assert not extract(tenant)["slices"][0]["changed"]
+
+
+def test_a_store_that_knows_no_conditions_is_looked_at_instead(extract: Extract, bucket: Bucket) -> None:
+    conditional: list[str] = []
+
+    def refuse_the_first(call: str) -> int | None:
+        if call == f"PUT /{bucket.name}/{KEY}":
+            conditional.append(call)
+            return 501 if len(conditional) == 1 else None
+        return None
+
+    with Tenant(TWO_DAYS) as tenant:
+        bucket.s3.refuses = refuse_the_first
+        assert extract(tenant)["slices"][0]["changed"]
+        assert len(conditional) == 2
+        tenant.dismiss(TWO_DAYS[0]["id"])
+        conditional.clear()
+        assert extract(tenant)["slices"][0]["changed"]
+    assert KEY in bucket.keys
