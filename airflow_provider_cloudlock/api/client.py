@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -21,9 +17,10 @@ from requests.utils import should_bypass_proxies
 
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api import failures
+from airflow_provider_cloudlock.api.body import message_of, read_body
 from airflow_provider_cloudlock.api.deadline import DeadlineAdapter, deadline
+from airflow_provider_cloudlock.api.settings import check_proxy, usable_bundle, usable_token
 from airflow_provider_cloudlock.exceptions import (
-    CloudlockConfigError,
     CloudlockError,
     CloudlockResponseError,
     CloudlockUnavailableError,
@@ -38,19 +35,12 @@ DEFAULT_TIMEOUT = 300.0
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 120.0
 
+#: The most of an answer that is looked at for words to repeat.
+_EXCERPT_BYTES = 1 << 16
+
 #: The longest ``Retry-After`` that is waited for inside a task, in seconds: beyond it the worker slot is worth more.
 _LONGEST_WAIT = 60.0
 _BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5)
-
-#: The most decoded bytes of one answer; 100,000 records of three times the usual size are 300 MB.
-_MAX_BYTES = 1 << 30
-#: An answer that unpacks to more than this many times its size is no list of records. Small ones may.
-_MAX_RATIO = 200
-_RATIO_COUNTS_FROM = 32 << 20
-_CHUNK = 1 << 20
-_EXCERPT_BYTES = 1 << 16
-
-_ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -88,14 +78,14 @@ class CloudlockClient:
         proxy: str | None = None,
     ) -> None:
         self._base_url = base_url
-        self._token = _usable_token(token)
+        self._token = usable_token(token)
         self._timeout = timeout
         # A little slower, so that what arrives at the server never exceeds it however unevenly the way there is.
         self._interval = 1.05 / requests_per_second if requests_per_second else 0.0
-        verify: str | bool = True if ca_bundle is None else _usable_bundle(ca_bundle)
+        verify: str | bool = True if ca_bundle is None else usable_bundle(ca_bundle)
         proxies = {}
         if proxy is not None:
-            _check_proxy(proxy)
+            check_proxy(proxy)
             if not should_bypass_proxies(base_url, no_proxy=None):
                 proxies = {"http": proxy, "https": proxy}
         self._lock = threading.Lock()
@@ -209,12 +199,12 @@ class CloudlockClient:
             self._note_date(failures.http_date(response.headers.get("Date")))
             if response.status_code != 200:
                 try:
-                    beginning = _read(response, where, _EXCERPT_BYTES)
+                    beginning = read_body(response, where, _EXCERPT_BYTES)
                 except (urllib3.exceptions.HTTPError, OSError):
                     beginning = b""  # the status has said what matters
-                said = self._clean(_message(beginning) or "") or self._excerpt(beginning)
+                said = self._clean(message_of(beginning) or "") or self._excerpt(beginning)
                 raise failures.from_status(response.status_code, response.headers, said, where, self._token)
-            return _read(response, where), response.headers.get("Content-Type", "none")
+            return read_body(response, where), response.headers.get("Content-Type", "none")
 
     def _note_date(self, date: datetime | None) -> None:
         if date is not None:
@@ -262,82 +252,6 @@ class CloudlockClient:
 
 def _pause(dropped: threading.Event, seconds: float) -> None:
     dropped.wait(seconds)
-
-
-def _usable_bundle(path: str) -> str:
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:
-        raise CloudlockConfigError(
-            f"The connection's ca_bundle {path!r} cannot be used on this worker: {error}. Give the path of a PEM file "
-            "with certificates."
-        ) from None
-    return path
-
-
-def _check_proxy(proxy: str) -> None:
-    try:
-        url = urlsplit(proxy)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and proxy.isascii()
-    except ValueError:
-        usable = False
-    if not usable or not proxy.isprintable() or " " in proxy:
-        raise CloudlockConfigError(
-            "The connection's proxy is not usable. Give http://host:port, with user:password@ before the host if the "
-            "proxy asks for them; special characters in them percent-encoded."
-        )
-
-
-def _usable_token(token: str) -> str:
-    token = token.strip()
-    if not token:
-        raise CloudlockConfigError(
-            "The connection has no access token. Generate one in Cloudlock (Settings > Authentication & API) and put "
-            "it into the password."
-        )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise CloudlockConfigError(
-            "The access token in the connection's password holds spaces or characters that no token has. Put the "
-            "token alone there, without 'Bearer' and without line breaks."
-        )
-    return token
-
-
-def _read(response: requests.Response, where: str, at_most: int | None = None) -> bytes:
-    """Read a body to its end, unpacked; or, with ``at_most``, no more than its beginning.
-
-    :raises CloudlockResponseError: when it is packed in an unknown way, or unreasonably large.
-    """
-    raw = response.raw
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _ENCODINGS:
-        if at_most is not None:
-            return b""
-        raise CloudlockResponseError(f"{where}: the answer is packed as {encoding[:40]!r}, which was not asked for.")
-    if at_most is None and not encoding.replace("identity", "") and (raw.length_remaining or _MAX_BYTES) < _MAX_BYTES:
-        return bytes(raw.read())  # the length is known, and enforced: no need to gather pieces
-    body = io.BytesIO()
-    size = 0
-    while chunk := raw.read1(_CHUNK, decode_content=True):
-        size += body.write(chunk)
-        if at_most is not None and size >= at_most:
-            return body.getvalue()[:at_most]
-        if size > _MAX_BYTES or (size > _RATIO_COUNTS_FROM and size > _MAX_RATIO * raw.tell()):
-            raise CloudlockResponseError(
-                f"{where}: the answer unpacks to more than {size >> 20} MiB out of {raw.tell() >> 10} KiB sent, beyond "
-                "what is reasonable. Ask for smaller pages if it is genuine."
-            )
-    return body.getvalue()
-
-
-def _message(body: bytes) -> str | None:
-    """The server's own words in the body of an error: the text under ``message``."""
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    message = said.get("message") if isinstance(said, dict) else None
-    return message if isinstance(message, str) else None
 
 
 def _stop_after(attempts: int) -> Callable[[tenacity.RetryCallState], bool]:

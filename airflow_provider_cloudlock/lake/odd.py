@@ -58,11 +58,9 @@ class OddReader:
         self._envelopes = envelopes
         self._fitted = envelope_of(layout.schema)
         self._fitting = Fitting(layout.schema, layout.key)
-        fields = [(field.name, _plain(field.type), None) for field in layout.schema if field.name != EXTRA]
-        ordinary = [(name, int | str) if name == layout.key else (name, kind, none) for name, kind, none in fields]
-        self._ordinary = msgspec.json.Decoder(
-            msgspec.defstruct("Ordinary", ordinary, forbid_unknown_fields=True, kw_only=True)
-        )
+        others = [each for each in layout.schema if each.name not in (layout.key, EXTRA)]
+        fields: list[Any] = [(layout.key, int | str), *((each.name, _plain(each.type), None) for each in others)]
+        self._ordinary = msgspec.json.Decoder(msgspec.defstruct("Ordinary", fields, forbid_unknown_fields=True))
 
     def read(self, body: bytes) -> OddPage:
         """Read a page.

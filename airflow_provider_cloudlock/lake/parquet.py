@@ -61,7 +61,7 @@ def write(spool: Spool, local: Path, slice_: Slice, layout: Layout, status: str 
         for _ in range(0, spool.rows, _ROW_GROUP):
             with ONE_AT_A_TIME:
                 writer.write_table(pa.concat_tables(islice(pieces, _ROW_GROUP // BATCH)))
-    with pq.ParquetFile(local) as file:
+    with pq.ParquetFile(local, page_checksum_verification=True) as file:
         held = sum(batch.num_rows for batch in file.iter_batches(columns=[layout.key]))
     if held != spool.rows:
         raise CloudlockDataError(

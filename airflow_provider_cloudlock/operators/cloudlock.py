@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_cloudlock import __version__
-from airflow_provider_cloudlock.api.resources import Query, Resource, resource_named
-from airflow_provider_cloudlock.exceptions import (
-    CloudlockConfigError,
-    CloudlockDataError,
-    CloudlockError,
-    CloudlockUnavailableError,
-)
+from airflow_provider_cloudlock.api.resources import Resource, resource_named
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook, status_named
 from airflow_provider_cloudlock.instants import check_window, parse_bound
 from airflow_provider_cloudlock.threads import one_ahead
@@ -28,19 +21,9 @@ from airflow_provider_cloudlock.threads import one_ahead
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_cloudlock.api.paging import Reader, ResultSet
-    from airflow_provider_cloudlock.lake.page import ArrowPage
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
-    from airflow_provider_cloudlock.lake.schemas import Layout
-    from airflow_provider_cloudlock.lake.slices import Slice
-    from airflow_provider_cloudlock.lake.spool import Spool
     from airflow_provider_cloudlock.lake.store import Store
-
-log = logging.getLogger(__name__)
-
-#: Seconds that the two clocks may be apart before it is told.
-_MOST_SKEW = 60
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
@@ -153,6 +136,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         from airflow_provider_cloudlock.lake.publish import superseded_by
         from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
         from airflow_provider_cloudlock.lake.slices import slices_of
+        from airflow_provider_cloudlock.operators.extraction import Extraction
 
         layout = Layout(SCHEMAS[resource.name], resource.key, resource.time_fields)
         hook = CloudlockHook(self.cloudlock_conn_id)
@@ -164,12 +148,11 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             for each in {slices[0], slices[-1]}:  # only a part of a day can overlap what is published
                 superseded_by(each, store)
 
-            lake = _Lake(resource, store, layout, status, self.on_vanished, self.max_quarantined)
-            reads = (partial(lake.read, each, reader) for each in slices)
+            extraction = Extraction(resource, reader, store, layout, status, self.on_vanished, self.max_quarantined)
             receipts = []
-            for each, (held, found) in zip(slices, one_ahead(reads), strict=True):  # one is read, one published
-                _check_clock(each, found)
-                receipt = lake.publish(each, found, held)
+            reads = (partial(extraction.read, each) for each in slices)
+            for each, (found, held) in zip(slices, one_ahead(reads), strict=True):  # one is read, one published
+                receipt = extraction.publish(each, found, held)
                 self._log_receipt(receipt)
                 receipts.append(receipt.summary())
         result = {
@@ -249,108 +232,3 @@ class CloudlockToObjectStorageOperator(BaseOperator):
                 "as airflow-provider-cloudlock[s3], [gcs] or [azure]."
             ) from error
         return Store(fs, f"{path.path.rstrip('/')}/{resource.name}", f"{destination}/{resource.name}")
-
-
-def _check_clock(slice_: Slice, found: ResultSet[Spool]) -> None:
-    """Refuse a slice that is not over on the API's clock: more records may come. The worker's own clock may be fast.
-
-    :raises CloudlockUnavailableError: so that it is tried again later.
-    """
-    if found.server_date is None or found.clock_skew is None:
-        return
-    if abs(found.clock_skew) > _MOST_SKEW:
-        log.warning(
-            "The worker's clock and Cloudlock's are %d s apart. Correct the worker's: windows end by it.",
-            abs(found.clock_skew),
-        )
-    if slice_.end > found.server_date + timedelta(seconds=1):  # the header has whole seconds
-        raise CloudlockUnavailableError(
-            f"The slice {slice_.name} is not over on Cloudlock's clock, where it is "
-            f"{found.server_date.isoformat()}; the worker's clock is {-found.clock_skew} s ahead. Records may yet be "
-            "added, so nothing was published. Try again when it is over, and correct the worker's clock."
-        )
-
-
-class _Lake:
-    """Publishes slices of one resource."""
-
-    def __init__(
-        self,
-        resource: Resource,
-        store: Store,
-        layout: Layout,
-        status: str | None,
-        on_vanished: OnVanished,
-        max_quarantined: int,
-    ) -> None:
-        self._resource = resource
-        self._store = store
-        self._layout = layout
-        self._status = status
-        self._on_vanished: OnVanished = on_vanished
-        self._max_quarantined = max_quarantined
-
-    def read(self, slice_: Slice, reader: Reader[ArrowPage, Spool]) -> tuple[str | None, ResultSet[Spool]]:
-        """Read a slice, and tell which version of it was published before: no other may be replaced by it."""
-        from airflow_provider_cloudlock.lake.store import data_file
-
-        held = self._store.version(data_file(slice_))
-        return held, reader.read(Query(slice_.start, slice_.end, self._status))
-
-    def publish(self, slice_: Slice, found: ResultSet[Spool], held: str | None) -> Receipt:
-        """Publish a slice, and tell what was proved.
-
-        :raises CloudlockDataError: when more records than allowed cannot be kept; they are in quarantine then.
-        """
-        from airflow_provider_cloudlock.lake.memory import give_back
-        from airflow_provider_cloudlock.lake.publish import publish, quarantine, settle
-        from airflow_provider_cloudlock.lake.receipt import Receipt
-        from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION
-
-        unkept = [record for record, _ in found.records.unkept.values()]
-        if unkept:
-            where = quarantine(self._store, slice_, unkept)
-            if len(unkept) > self._max_quarantined:
-                raise CloudlockDataError(
-                    f"{len(unkept)} records of the slice {slice_.name} have no usable id or creation time, more than "
-                    f"max_quarantined={self._max_quarantined}. They are in {where}; nothing was published. Look at "
-                    "them, then raise max_quarantined or report them to Cloudlock support."
-                )
-            log.warning("%d records without a usable id or creation time were put into %s", len(unkept), where)
-        published = publish(
-            self._store,
-            slice_,
-            found.records,
-            self._layout,
-            held=held,
-            status=self._status,
-            on_vanished=self._on_vanished,
-        )
-        receipt = Receipt(
-            resource=self._resource.name,
-            window=slice_.window,
-            status=self._status,
-            path=published.path,
-            rows=published.rows,
-            bytes=published.bytes,
-            sha256=published.sha256,
-            changed=published.changed,
-            proof=found.proof,
-            pages=found.pages,
-            requests=found.requests,
-            retries=found.retries,
-            reported_total=found.reported_total,
-            duplicates=found.duplicates,
-            outside_window=found.outside,
-            vanished_kept=published.vanished_kept,
-            quarantined=len(unkept),
-            extracted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            server_date=found.server_date.isoformat() if found.server_date else None,
-            clock_skew=found.clock_skew,
-            schema_version=SCHEMA_VERSION,
-            provider_version=__version__,
-            request_form=found.request_form,
-        )
-        settle(self._store, slice_, receipt, published.superseded)
-        give_back()
-        return receipt

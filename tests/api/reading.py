@@ -33,11 +33,15 @@ def amid(records: list[Record]) -> list[Record]:
 
 @contextmanager
 def reader_of(
-    tenant: Tenant, kind: str = "dicts", page_size: int = 10_000, resource: Resource = THREATS
+    tenant: Tenant,
+    kind: str = "dicts",
+    page_size: int = 10_000,
+    resource: Resource = THREATS,
+    connections: int = 1,
 ) -> Iterator[Reader[Any, Any]]:
     """Make a reader of a tenant, for pages of dicts or of Arrow."""
     with client_of(tenant) as client:
-        yield Reader(client, resource, FORMATS[kind](), page_size)
+        yield Reader(client, resource, FORMATS[kind](), page_size, connections)
 
 
 def read(
@@ -47,9 +51,10 @@ def read(
     resource: Resource = THREATS,
     query: Query = WINDOW,
     at_most: int | None = None,
+    connections: int = 1,
 ) -> ResultSet[Any]:
     """Read once, with a reader of its own."""
-    with reader_of(tenant, kind, page_size, resource) as reader:
+    with reader_of(tenant, kind, page_size, resource, connections) as reader:
         return reader.read(query, at_most)
 
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provider_cloudlock import __version__
+from airflow_provider_cloudlock.api import body
 from airflow_provider_cloudlock.api import client as module
 from airflow_provider_cloudlock.api.client import CloudlockClient
 from airflow_provider_cloudlock.exceptions import (
@@ -460,7 +461,7 @@ def test_a_bomb_is_refused_before_it_fills_the_memory() -> None:
 
 
 def test_an_answer_has_a_ceiling_also_when_it_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_BYTES", 4 << 20)
+    monkeypatch.setattr(body, "_MAX_BYTES", 4 << 20)
     with Tenant(TEN) as tenant, client_of(tenant) as client:
         whole = len(client.get("threats", {"limit": "100"}, bytes))
     faults = {1: bomb((4 << 20) - whole, compressed=False), 2: bomb((4 << 20) - whole + 1, compressed=False)}
@@ -775,6 +776,21 @@ def test_a_certificate_must_be_trusted(tmp_path: Path) -> None:
         assert tenant.seen == []
         with client_of(tenant, address, ca_bundle=str(pem)) as client:
             assert ask(client) == TEN
+
+
+def test_the_authorities_of_the_environment_are_trusted_unless_the_connection_names_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem, other = certificate(tmp_path), certificate(tmp_path, "tenant.example.com")
+    with Tenant(TEN) as tenant, tls(tenant, pem) as address:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+        with client_of(tenant, address) as client:
+            assert ask(client) == TEN
+        with (
+            client_of(tenant, address, ca_bundle=str(other)) as client,
+            pytest.raises(CloudlockConfigError, match="certificate is not accepted"),
+        ):
+            ask(client)
 
 
 @pytest.mark.parametrize(

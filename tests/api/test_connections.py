@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 import tenacity
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from airflow_provider_cloudlock.api import client as client_module
 from airflow_provider_cloudlock.api.ahead import Ahead
@@ -24,15 +22,13 @@ from airflow_provider_cloudlock.api.resources import THREATS, Query
 from airflow_provider_cloudlock.exceptions import (
     CloudlockAuthError,
     CloudlockDriftError,
-    CloudlockError,
     CloudlockUnavailableError,
 )
 from airflow_provider_cloudlock.lake.page import ArrowPage
 from airflow_provider_cloudlock.threads import Background
 from tests.api.asking import ask, client_of
-from tests.api.reading import DAY, FORMATS, NEXT, START, WINDOW, amid, keys, rows
+from tests.api.reading import DAY, FORMATS, START, WINDOW, amid, keys, rows
 from tests.api.test_drift import CHANGES, EARLY, LATE, MANY, Change, assert_steady
-from tests.api.test_promise import changes, habits, records
 from tests.support import (
     Fault,
     Habits,
@@ -169,37 +165,6 @@ def test_the_beginning_of_a_set_asks_for_no_page_too_many(kind: str, query: Quer
         offsets = [int(request.params["offset"]) for request in tenant.seen]
     assert rows(four) == rows(one)
     assert sorted(offsets[asked:]) == sorted(offsets[:asked])
-
-
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
-    held=records(),
-    behaves=habits,
-    script=st.dictionaries(st.integers(1, 12), changes(), max_size=4),
-    page_size=st.sampled_from([2, 3, 5, 1000]),
-    kind=st.sampled_from(sorted(FORMATS)),
-)
-def test_a_read_that_returns_holds_every_record_that_was_there_throughout_once(
-    held: list[Record], behaves: Habits, script: dict[int, Callable[[Tenant], None]], page_size: int, kind: str
-) -> None:
-    seen_at_some_time: set[str] = set()
-    lock = threading.Lock()
-
-    def change(tenant: Tenant, request: Request) -> None:
-        with lock:
-            if request.number in script:
-                script[request.number](tenant)
-            seen_at_some_time.update(ids(tenant.window(DAY, NEXT)))
-
-    with Tenant(held, behaves, before=change) as tenant:
-        try:
-            got = keys(read(tenant, 4, kind, page_size))
-        except CloudlockError:
-            return
-        finally:
-            assert len(tenant.seen) < 600
-        assert len(got) == len(set(got))
-        assert set(tenant.steady(DAY, NEXT)) <= set(got) <= seen_at_some_time
 
 
 # --- sets that move ---------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +63,7 @@ def changes(draw: st.DrawFn) -> Callable[[Tenant], None]:
     return change
 
 
+@pytest.mark.parametrize("connections", [1, 4])
 @given(
     held=records(),
     behaves=habits,
@@ -75,20 +78,23 @@ def test_a_read_that_returns_holds_every_record_that_was_there_throughout_once(
     script: dict[int, Callable[[Tenant], None]],
     page_size: int,
     kind: str,
+    connections: int,
 ) -> None:
     seen_at_some_time: set[str] = set()
+    lock = threading.Lock()
 
     def change(tenant: Tenant, request: Any) -> None:
-        if request.number in script:
-            script[request.number](tenant)
-        seen_at_some_time.update(str(each["id"]) for each in tenant.window(DAY, NEXT))
+        with lock:
+            if request.number in script:
+                script[request.number](tenant)
+            seen_at_some_time.update(str(each["id"]) for each in tenant.window(DAY, NEXT))
 
     with Tenant(held, behaves, before=change) as tenant:
         try:
-            got = keys(read(tenant, kind, page_size))
+            got = keys(read(tenant, kind, page_size, connections=connections))
         except CloudlockError:
             return
         finally:
-            assert len(tenant.seen) < 400
+            assert len(tenant.seen) < 600
         assert len(got) == len(set(got))
         assert set(tenant.steady(DAY, NEXT)) <= set(got) <= seen_at_some_time

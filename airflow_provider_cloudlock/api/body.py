@@ -1,0 +1,56 @@
+"""The body of an answer, unpacked and within reason."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import requests
+
+from airflow_provider_cloudlock.exceptions import CloudlockResponseError
+
+#: The most decoded bytes of one answer; 100,000 records of three times the usual size are 300 MB.
+_MAX_BYTES = 1 << 30
+#: An answer that unpacks to more than this many times its size is no list of records. Small ones may.
+_MAX_RATIO = 200
+_RATIO_COUNTS_FROM = 32 << 20
+_CHUNK = 1 << 20
+
+_ENCODINGS = ("", "identity", "gzip", "deflate")
+
+
+def read_body(response: requests.Response, where: str, at_most: int | None = None) -> bytes:
+    """Read a body to its end, unpacked; or, with ``at_most``, no more than its beginning.
+
+    :raises CloudlockResponseError: when it is packed in an unknown way, or unreasonably large.
+    """
+    raw = response.raw
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        if at_most is not None:
+            return b""
+        raise CloudlockResponseError(f"{where}: the answer is packed as {encoding[:40]!r}, which was not asked for.")
+    if at_most is None and not encoding.replace("identity", "") and (raw.length_remaining or _MAX_BYTES) < _MAX_BYTES:
+        return bytes(raw.read())  # the length is known, and enforced: no need to gather pieces
+    body = io.BytesIO()
+    size = 0
+    while chunk := raw.read1(_CHUNK, decode_content=True):
+        size += body.write(chunk)
+        if at_most is not None and size >= at_most:
+            return body.getvalue()[:at_most]
+        if size > _MAX_BYTES or (size > _RATIO_COUNTS_FROM and size > _MAX_RATIO * raw.tell()):
+            raise CloudlockResponseError(
+                f"{where}: the answer unpacks to more than {size >> 20} MiB out of {raw.tell() >> 10} KiB sent, beyond "
+                "what is reasonable. Ask for smaller pages if it is genuine."
+            )
+    return body.getvalue()
+
+
+def message_of(body: bytes) -> str | None:
+    """The server's own words in the body of an error: the text under ``message``."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    message = said.get("message") if isinstance(said, dict) else None
+    return message if isinstance(message, str) else None
