@@ -63,8 +63,11 @@ class Page(Protocol):
     def head(self, count: int) -> tuple[Mark, ...]:
         """Return the first so many records, or all when there are fewer."""
 
-    def tail(self, at_least: int = 1) -> tuple[Mark, ...]:
-        """Return the last record, or more, and those just before it that were created at the same time as it."""
+    def tail(self, at_least: int = 2) -> tuple[Mark, ...]:
+        """Return the last records, back to one that was not created at the same time as the very last.
+
+        :param at_least: so many, if the page has them.
+        """
 
     @property
     def distinct(self) -> int:

@@ -40,10 +40,10 @@ class RecordPage:
         """Return the first so many records, or all when there are fewer."""
         return tuple(self.marks[:count])
 
-    def tail(self, at_least: int = 1) -> tuple[Mark, ...]:
-        """Return the last record, or more, and those just before it that were created at the same time as it."""
+    def tail(self, at_least: int = 2) -> tuple[Mark, ...]:
+        """Return the last records, back to one that was not created at the same time as the very last."""
         alike = sum(1 for _ in takewhile(lambda mark: mark.created == self.marks[-1].created, reversed(self.marks)))
-        return tuple(self.marks[-max(alike, at_least) :])
+        return tuple(self.marks[-max(alike + 1, at_least) :])
 
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""

@@ -7,12 +7,13 @@ which must come back first. Nothing the server says proves an end: the anchor mu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic
 
 from airflow_provider_cloudlock.pages import Gathering, Mark, P
 
-#: How often an anchor that came alone may turn out not to be the end.
+#: How often a page may be too small to go on from.
 _STALLS = 3
 #: How many records may be under way at once, in two pages if they are larger: what bounds the memory.
 _ROWS_AHEAD = 20_000
@@ -52,7 +53,7 @@ class Walk(Generic[P]):
         self._at_most: int | None = None
         self._rows = 0
         self._is_even = False
-        self._overlap = 1
+        self._overlap = 2
         #: Pages that carried records, whether wanted or not.
         self.page_count = 0
         #: Records that came, the anchors counted once.
@@ -78,9 +79,7 @@ class Walk(Generic[P]):
         what had passed if the records came by their creation time, which never changes, and the order of those of the
         same time was seen to be the same where one page ended and the next began.
         """
-        if self.page_count <= 1:
-            return not self._tied or self.total == self._position
-        return (self._ascending or self._descending) and not self._tied
+        return not self._tied and (self.page_count <= 1 or self._ascending or self._descending)
 
     def run(self, at_most: int | None) -> None:
         """Read to the end, or until so many records are held.
@@ -107,12 +106,14 @@ class Walk(Generic[P]):
             page = self._next(self._position - len(anchor))
             self._check_anchor(page, anchor, lasts)
             if page.rows > len(anchor):
-                self._tie(page, anchor)
+                self._tie(page, len(anchor))
                 anchor = self._anchor(page)
                 lasts.add(anchor[-1])
                 nothing_beyond = False
             elif page.rows < len(anchor):
-                anchor = self._shortened(anchor)
+                stalls += 1
+                if stalls > _STALLS:
+                    anchor = self._shortened(anchor)
             elif nothing_beyond:
                 return
             elif self._ask_beyond(self._position):
@@ -127,13 +128,14 @@ class Walk(Generic[P]):
                 nothing_beyond = True
 
     def _anchor(self, page: P) -> tuple[Mark, ...]:
-        """Choose what the next page must begin with: the last record, with those of the same time before it.
+        """Choose what the next page must begin with: the last records, back to one of another time than the very last.
 
-        So their order is seen to be the same in both pages. Where a whole page has the same time this would lead
-        nowhere: one record must do, and one reading is no proof.
+        Records of the same time may come in another order with every request. One of another time before them keeps
+        those that have not come from slipping in front of those that have. A page that may hold everything may do
+        as a whole; any other would lead nowhere: one record must do then, and one reading is no proof.
         """
         tail = page.tail(self._overlap)
-        if len(tail) < page.rows or page.rows == 1:
+        if len(tail) < page.rows or (self.page_count == 1 and self.total in (None, self._position)):
             if self._connections() > 1:
                 self._overlap = max(self._overlap, min(len(tail), page.rows // 8))
             return tail
@@ -142,7 +144,7 @@ class Walk(Generic[P]):
 
     def _shortened(self, anchor: tuple[Mark, ...]) -> tuple[Mark, ...]:
         """Make do with one record where the server's pages are too small for more."""
-        self._tied = self._tied or len(anchor) > 1
+        self._tied = True
         return anchor[-1:]
 
     @property
@@ -173,7 +175,7 @@ class Walk(Generic[P]):
         at_once = max(2, min(connections, _ROWS_AHEAD // self._rows))
         ends = [offset + step * at_once]
         if left is not None and left > 0:
-            ends.append(self._position + left)
+            ends.append(self._position + left - self._overlap + 1)
         if self._at_most is not None:
             ends.append(self._position + self._at_most - self.kept - self._overlap)
         return range(offset + step, min(ends), step)
@@ -185,8 +187,7 @@ class Walk(Generic[P]):
 
     def _check_anchor(self, page: P, anchor: tuple[Mark, ...], lasts: set[Mark]) -> None:
         """Check that a page begins with the anchor, and goes on or ends as the pages before it allow."""
-        came = page.head(len(anchor))
-        if not came or came != anchor[: len(came)]:
+        if not _is_again(page.head(len(anchor)), anchor):
             raise SetMovedError(
                 f"the record at offset {self._position - len(anchor)} was another one a moment later, or the server "
                 "repeats a page"
@@ -196,10 +197,10 @@ class Walk(Generic[P]):
         if page.rows == len(anchor) and self.total is not None and self.total > self._position:
             raise SetMovedError(f"{self._position} records came, but the total speaks of {self.total}")
 
-    def _tie(self, page: P, anchor: tuple[Mark, ...]) -> None:
+    def _tie(self, page: P, again: int) -> None:
         """Add a page that begins with the anchor; of two versions of a record the newer one stays."""
         held, wanted = self._latest.pop(), self._select(page)
-        for mark in anchor:
+        for mark in page.head(again):
             before, now = held.version(mark.key), wanted.version(mark.key)
             if now is not None and (before is None or now >= before):
                 held = held.without(mark.key)
@@ -207,7 +208,7 @@ class Walk(Generic[P]):
                 wanted = wanted.without(mark.key)
         self._records.add(held)
         self._latest.append(wanted)
-        self.received -= len(anchor)
+        self.received -= again
         self._count(page)
 
     def _add(self, page: P) -> None:
@@ -221,3 +222,16 @@ class Walk(Generic[P]):
         self.duplicates += page.rows - page.distinct
         self._ascending = self._ascending and page.ascending
         self._descending = self._descending and page.descending
+
+
+def _is_again(came: Sequence[Mark], anchor: Sequence[Mark]) -> bool:
+    """Whether records are the anchor once more, or its beginning.
+
+    Those of one time may have changed places. Of the first time any record will do where the anchor has several times:
+    all of that time came already, since a later one did.
+    """
+    if not came or any(one.created != other.created for one, other in zip(came, anchor, strict=False)):
+        return False
+    first, last = anchor[0].created, anchor[-1].created
+    known = [mark for mark in came if first in (None, last) or mark.created != first]
+    return Counter(known) <= Counter(anchor)

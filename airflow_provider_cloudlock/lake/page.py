@@ -46,10 +46,10 @@ class ArrowPage:
         """Return the first so many records, or all when there are fewer."""
         return tuple(map(Mark, self.keys[:count].to_pylist(), self.times[:count].to_pylist()))
 
-    def tail(self, at_least: int = 1) -> tuple[Mark, ...]:
-        """Return the last record, or more, and those just before it that were created at the same time as it."""
+    def tail(self, at_least: int = 2) -> tuple[Mark, ...]:
+        """Return the last records, back to one that was not created at the same time as the very last."""
         start = max(0, len(self.keys) - at_least)
-        while start > 0 and self.times[start - 1] == self.times[-1]:
+        while start > 0 and self.times[start] == self.times[-1]:
             start -= 1
         return tuple(map(Mark, self.keys[start:].to_pylist(), self.times[start:].to_pylist()))
 

@@ -118,8 +118,8 @@ def assert_same(tenant: Tenant, kind: str) -> tuple[int, int]:
 def test_sizes_around_the_multiples_of_a_page(cap: int, total: Any) -> None:
     counts = {edge * cap + beside for edge in (1, 2) for beside in (0, 1)}
     counts |= {
-        edge * (cap - 1) + beside for edge in (2, 4)[: 100 // cap] for beside in (0, 1, 2)
-    }  # one record comes again
+        edge * (cap - 2) + beside for edge in (2, 4)[: 100 // cap] for beside in (0, 1, 2)
+    }  # two records come again
     for count, kind in product(sorted(counts), FORMATS):
         with Tenant(day_of_records(DAY, count), Habits(cap=cap, total=total)) as tenant:
             one, four = assert_same(tenant, kind)
@@ -137,14 +137,14 @@ def test_equal_times_over_the_ends_of_pages(run: int, cap: int, count: int, most
         with Tenant(ties(count + beside, run), Habits(cap=cap)) as tenant:
             one, four = assert_same(tenant, kind)
             # A longer tie than was foreseen costs what was ahead of it; from large pages so many are foreseen.
-            assert four <= one * most
+            assert four <= one * most + 2
 
 
 @pytest.mark.parametrize("late", [2, 4])
 def test_answers_that_come_in_another_order(kind: str, late: int) -> None:
     with Tenant(amid(day_of_records(DAY, 95)), Habits(cap=10)) as tenant:
         one = read(tenant, 1, kind)
-    slow = str((late - 1) * 9)
+    slow = str((late - 1) * 8)
     watch = Watch(lambda request: 0.06 if request.params["offset"] == slow else 0.0)
     with Tenant(amid(day_of_records(DAY, 95)), Habits(cap=10), faults=watch) as tenant:
         four = read(tenant, 4, kind)
@@ -276,7 +276,7 @@ def test_a_server_that_asks_for_patience_gets_it_from_all() -> None:
     def hold(request: Request) -> float:
         """Refuse the fourth of those that come together; the others are answered once that is known."""
         together = 2 <= request.number <= 5
-        if together and request.params["offset"] == "36":
+        if together and request.params["offset"] == "24":
             refused.append(request)
             return 0
         return 0.2 if together else 0
@@ -284,7 +284,7 @@ def test_a_server_that_asks_for_patience_gets_it_from_all() -> None:
     watch = Watch(hold)
 
     def fault(request: Request) -> Fault:
-        first = request.params["offset"] == "36" and not refused
+        first = request.params["offset"] == "24" and not refused
         return watch(request) + throttled("0.5") if first else watch(request)
 
     with Tenant(day_of_records(DAY, 100), Habits(cap=10), faults=fault) as tenant:
@@ -337,20 +337,20 @@ def test_pages_ahead_of_an_end_are_neither_waited_for_nor_tried_again(monkeypatc
     monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(0.3))
 
     def fault(request: Request) -> Fault | None:
-        return responds(500) if int(request.params["offset"]) > 40 else None
+        return responds(500) if int(request.params["offset"]) > 44 else None
 
-    with Tenant(day_of_records(DAY, 40), Habits(cap=10, total="absent"), faults=fault) as tenant:
+    with Tenant(day_of_records(DAY, 44), Habits(cap=10, total="absent"), faults=fault) as tenant:
         with reader_of(tenant, 4) as reader:
-            assert len(keys(reader.read(WINDOW))) == 40
+            assert len(keys(reader.read(WINDOW))) == 44
             time.sleep(0.4)
-        beyond = [request.params["offset"] for request in tenant.seen if int(request.params["offset"]) > 40]
+        beyond = [request.params["offset"] for request in tenant.seen if int(request.params["offset"]) > 44]
     assert beyond
     assert len(beyond) == len(set(beyond))
 
 
 def test_pages_ahead_of_a_failure_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(0.3))
-    faults = {"9": hangs(0.1) + responds(403), "18": responds(503), "27": responds(503), "36": responds(503)}
+    faults = {"8": hangs(0.1) + responds(403), "16": responds(503), "24": responds(503), "32": responds(503)}
     with Tenant(day_of_records(DAY, 90), Habits(cap=10), faults=lambda r: faults.get(r.params["offset"])) as tenant:
         with reader_of(tenant, 4) as reader:
             with pytest.raises(CloudlockAuthError):

@@ -128,7 +128,7 @@ def test_pages_are_as_large_as_told_and_advance_by_what_came() -> None:
     with Tenant(day_of_records(DAY, 100), Habits(cap=[40, 10, 40])) as tenant:
         read(tenant, page_size=50)
         asked = [(request.params["limit"], request.params["offset"]) for request in tenant.seen]
-    assert asked[:4] == [("50", "0"), ("50", "39"), ("50", "48"), ("50", "87")]
+    assert asked[:4] == [("50", "0"), ("50", "38"), ("50", "46"), ("50", "84")]
 
 
 # --- what the envelope says, or does not ------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ def test_the_smallest_envelope_will_do(kind: str) -> None:
         (edited(results=7), "announces 7 records and holds 40"),
         (edited(results=0), "announces 0 records and holds 40"),
         (edited(items=lambda items: items[:7]), "announces 40 records and holds 7"),
-        (edited(offset=0), "begins at offset 0; 39 was asked for"),
-        (edited(offset=40), "begins at offset 40; 39 was asked for"),
+        (edited(offset=0), "begins at offset 0; 38 was asked for"),
+        (edited(offset=40), "begins at offset 40; 38 was asked for"),
         (without("items"), "no list under 'items'"),
         (edited(items=None), "no list under 'items'"),
         (replaced({"error": "busy"}), "carries 'error'"),
@@ -605,7 +605,7 @@ def test_thousands_of_records(kind: str) -> None:
         result = read(tenant, kind)
         assert keys(result) == ids(tenant.records)
         offsets = [int(request.params["offset"]) for request in tenant.seen]
-    assert all(later - earlier == 999 for earlier, later in pairwise(offsets[:4]))
+    assert all(later - earlier == 998 for earlier, later in pairwise(offsets[:4]))
 
 
 def test_every_error_of_a_read_is_one_of_ours() -> None:

@@ -29,7 +29,7 @@ habits = st.builds(
     before_inclusive=st.booleans(),
     granularity=st.sampled_from(["microsecond", "second", "minute", "day"]),
     default_order=st.sampled_from(["-created_at", "created_at", "id", "updated_at"]),
-    ties=st.sampled_from(["table", "id"]),
+    ties=st.sampled_from(["table", "id", "shuffled"]),
     default_limit=st.integers(2, 20),
     ignores=st.sets(st.sampled_from(["limit", "order", "offset", "created_before"]), max_size=2),
     refuses=st.sets(st.sampled_from(["order", "limit>100", "time_of_day"]), max_size=2),

@@ -106,7 +106,7 @@ def test_the_page_size_of_the_connection_and_the_callers_own(connect: Connect, s
 
 
 def test_the_time_limit_and_the_pace_may_be_texts(connect: Connect) -> None:
-    with Tenant(RECORDS, faults={4: hangs()}) as tenant:
+    with Tenant(RECORDS, faults={5: hangs()}) as tenant:
         hook = connect(tenant, extra={"timeout": "0.3", "requests_per_second": "20"})
         began = time.monotonic()
         list(hook.iter_records(limit=5, page_size=3))

@@ -277,11 +277,11 @@ def test_order_is_told_by_creation() -> None:
     told = {
         (): (True, True, 0),
         ("early",): (True, True, 1),
-        ("early", "late"): (True, False, 1),
-        ("late", "early"): (False, True, 1),
-        ("early", "early", "late"): (True, False, 1),
-        ("late", "early", "early"): (False, True, 2),
-        ("early", "late", "early"): (False, False, 1),
+        ("early", "late"): (True, False, 2),
+        ("late", "early"): (False, True, 2),
+        ("early", "early", "late"): (True, False, 2),
+        ("late", "early", "early"): (False, True, 3),
+        ("early", "late", "early"): (False, False, 2),
         ("early", "early", "early"): (True, True, 3),
     }
     for names, expected in told.items():
