@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator, ObjectStoragePath
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_cloudlock.api.resources import Resource, resource_named
+from airflow_provider_cloudlock.api.resources import resource_named
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook, status_named
 from airflow_provider_cloudlock.instants import check_window, parse_bound
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
-    from airflow_provider_cloudlock.lake.store import Store
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
@@ -136,13 +135,14 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         from airflow_provider_cloudlock.lake.publish import superseded_by
         from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
         from airflow_provider_cloudlock.lake.slices import slices_of
+        from airflow_provider_cloudlock.operators.destination import store_at
         from airflow_provider_cloudlock.operators.extraction import Extraction
 
         layout = Layout(SCHEMAS[resource.name], resource.key, resource.time_fields)
         hook = CloudlockHook(self.cloudlock_conn_id)
         with closing(hook.client):
             reader = hook.reader(resource, ArrowFormat(layout), self.page_size)
-            store = self._store(resource)
+            store = store_at(self.destination, resource.name)
             store.check()
             slices = slices_of(start, end)
             for each in {slices[0], slices[-1]}:  # only a part of a day can overlap what is published
@@ -207,28 +207,3 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         if isinstance(self.refresh_days, bool) or not (text.isascii() and text.isdigit()) or len(text) > 4:
             raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} is not a whole number from 0 to 9999.")
         return int(text)
-
-    def _store(self, resource: Resource) -> Store:
-        from airflow_provider_cloudlock.lake.store import Store
-
-        destination = self.destination.rstrip("/") if isinstance(self.destination, str) else ""
-        scheme, _, rest = destination.rpartition("://")
-        parts = rest.split("/")
-        if scheme in ("", "file", "local") and not rest.startswith("/"):
-            raise CloudlockConfigError(
-                f"destination={self.destination!r} is no absolute location. Give one such as "
-                "s3://aws_default@lake/cloudlock or file:///data/lake/cloudlock."
-            )
-        if not destination.isprintable() or any(part in (".", "..") for part in parts) or "" in parts[1:]:
-            raise CloudlockConfigError(
-                f"destination={self.destination!r} has a part that is empty, '.', '..' or not printable. Spell it out."
-            )
-        try:
-            path = ObjectStoragePath(destination)
-            fs = path.fs
-        except (ValueError, ImportError) as error:
-            raise CloudlockConfigError(
-                f"destination={self.destination!r} cannot be opened: {error}. Install the provider of that store, such "
-                "as airflow-provider-cloudlock[s3], [gcs] or [azure]."
-            ) from error
-        return Store(fs, f"{path.path.rstrip('/')}/{resource.name}", f"{destination}/{resource.name}")

@@ -102,18 +102,33 @@ NOWHERE = [
     None,
     7,
 ]
-UNCLEAR = [
-    "{0}/../other",
-    "{0}/..",
-    "{0}/./other",
-    "{0}//other",
-    "/{0}",
-    "{0}/a\nb",
-    "{0}/a\0b",
-    "{0}/a\u202eb",
-    "s3://lake@bucket/../other",
-    "s3://lake@bucket//prefix",
-]
+UNCLEAR = {
+    "{0}/../other": "empty, '.' or '..'",
+    "{0}/..": "empty, '.' or '..'",
+    "{0}/./other": "empty, '.' or '..'",
+    "{0}//other": "empty, '.' or '..'",
+    "/{0}": "empty, '.' or '..'",
+    "s3://lake@bucket/../other": "empty, '.' or '..'",
+    "s3://lake@bucket//prefix": "empty, '.' or '..'",
+    "{0}/a\nb": "not printable",
+    "{0}/a\0b": "not printable",
+    "{0}/a\u202eb": "not printable",
+    "{0}/a\ud800b": "not printable",
+    "{0}/\u2025/other": "no letters",
+    "{0}/\uff0e\uff0e/other": "no letters",
+    "{0}/a\u2215b": "no letters",
+    "{0}/a\u2044b": "no letters",
+    "{0}/a\uff0fb": "no letters",
+    "{0}/\uff41b": "look like others",
+    "{0}/%2e%2e/other": "percent sign",
+    "{0}/a%2Fb": "percent sign",
+    "{0}/a\\..\\b": "backslash",
+    "{0}/ a": "begins or ends with a space",
+    "{0}/a /b": "begins or ends with a space",
+    "{0}/" + 50 * "a/" + 256 * "b": "a part of more than 255 bytes",
+    "{0}/" + 700 * "a/": "more than 900 bytes",
+    "s3://lake@bucket/" + 300 * "\u00e4\u00e4/": "more than 900 bytes",
+}
 
 
 @pytest.mark.parametrize("destination", NOWHERE)
@@ -129,13 +144,30 @@ def test_a_destination_that_is_no_absolute_location(
     assert list(lake.folder.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("destination", UNCLEAR)
-def test_a_destination_with_unclear_parts(extract: Extract, lake: Lake, destination: str) -> None:
+@pytest.mark.parametrize(("destination", "says"), UNCLEAR.items())
+def test_a_destination_that_is_not_plain(extract: Extract, lake: Lake, destination: str, says: str) -> None:
     with Tenant(TEN) as tenant:
-        with pytest.raises(AirflowFailException, match=r"has a part that is empty, '.', '..' or not printable"):
+        with pytest.raises(AirflowFailException, match=f"destination=.*{says}") as refusal:
             extract(tenant, destination=destination.format(lake.folder.parent))
         assert tenant.seen == []
+    assert len(str(refusal.value)) < 600
     assert not lake.folder.parent.exists()
+
+
+@pytest.mark.parametrize("destination", ["s3://key:hidden@bucket/lake", "hdfs://user:hidden@host:8020/lake"])
+def test_a_destination_with_a_password_is_not_repeated(extract: Extract, destination: str) -> None:
+    with Tenant(TEN) as tenant:
+        with pytest.raises(AirflowFailException, match="holds a user and a password") as refusal:
+            extract(tenant, destination=destination)
+        assert tenant.seen == []
+    assert "hidden" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["données", "湖", "a b", "a=b", "a?b", "a#b", "a*[b]", "{}x".format("a" * 254)])
+def test_a_destination_of_any_plain_name(extract: Extract, lake: Lake, name: str) -> None:
+    with Tenant(TEN) as tenant:
+        extract(tenant, destination=f"{lake.destination}/{name}")
+    assert len(Lake(lake.folder.parent / name / "threats").ids()) == 10
 
 
 @pytest.mark.parametrize(
