@@ -65,6 +65,12 @@ class CloudlockHook(BaseHook):
         from airflow_provider_cloudlock.api.client import DEFAULT_TIMEOUT, CloudlockClient
 
         connection = self.get_connection(self.cloudlock_conn_id)
+        if connection.conn_type not in ("", None, self.conn_type):
+            # Its password is meant for something else.
+            raise CloudlockConfigError(
+                f"{self.cloudlock_conn_id!r} is a connection of the type {connection.conn_type!r}. Give the id of one "
+                f"of the type {self.conn_type!r}."
+            )
         token = (connection.password or "").strip()
         mask_secret(token)  # Airflow masks the password as it is stored, white space included
         extra = self._extra

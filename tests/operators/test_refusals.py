@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from airflow_provider_cloudlock import exceptions
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
+from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, NEXT, Lake, connection, operator
 from tests.support import (
@@ -216,6 +218,27 @@ def test_a_connection_that_cannot_be_used(
         with pytest.raises(AirflowFailException, match=says):
             operator(lake.destination, cloudlock_conn_id="elsewhere").execute({})
         assert tenant.seen == []
+
+
+def test_a_connection_to_something_else_is_not_used(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may choose the connection cannot have another one's password sent anywhere."""
+    with Tenant(TEN) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", connection(tenant).replace('"cloudlock"', '"postgres"'))
+        with pytest.raises(AirflowFailException, match="'warehouse' is a connection of the type 'postgres'"):
+            operator(lake.destination, cloudlock_conn_id="warehouse").execute({})
+        assert tenant.seen == []
+
+
+def test_a_run_cannot_choose_another_host(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(TEN) as tenant, Tenant(TEN) as other:
+        conf = {"host": other.url, "cloudlock_conn_id": other.url, "extra": {"proxy": other.url}}
+        assert extract(tenant, context={"dag_run": SimpleNamespace(conf=conf), "params": conf})["rows"] == 10
+        # Even where a Dag lets its runs choose the connection, an address is none.
+        assert "cloudlock_conn_id" in CloudlockToObjectStorageOperator.template_fields
+        for address in (other.url, connection(other)):
+            with pytest.raises(AirflowNotFoundException):
+                extract(tenant, cloudlock_conn_id=address)
+        assert other.seen == []
 
 
 # --- failures of the API ----------------------------------------------------------------------------------------------
