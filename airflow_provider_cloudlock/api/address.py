@@ -36,6 +36,9 @@ def base_url(host: str | None, port: int | None = None) -> str:
         "it holds spaces, backslashes or control characters": not _PLAIN.fullmatch(text),
         f"{url.scheme}:// is not http(s)": url.scheme not in ("http", "https"),
         "it names no host": not name,
+        "it is a single word, as a token is: that goes into the password field": (
+            "." not in name and "://" not in text and ":" not in text and not _is_loopback(name)
+        ),
         "it holds a user or a password: the token goes into the password field": "@" in url.netloc,
         "it holds a query or a fragment": "?" in text or "#" in text,
         "its path is not plain": "%" in path or not {"", ".", ".."}.isdisjoint(path.split("/")[1:]),

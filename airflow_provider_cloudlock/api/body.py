@@ -11,9 +11,8 @@ from airflow_provider_cloudlock.exceptions import CloudlockResponseError
 
 #: The most decoded bytes of one answer; 100,000 records of three times the usual size are 300 MB.
 _MAX_BYTES = 1 << 30
-#: An answer that unpacks to more than this many times its size is no list of records. Small ones may.
-_MAX_RATIO = 200
-_RATIO_COUNTS_FROM = 32 << 20
+#: From so many bytes on, an answer that unpacks to more than so many times its size is no list of records.
+_MAX_RATIOS = ((192 << 20, 100), (32 << 20, 200))
 _CHUNK = 1 << 20
 
 _ENCODINGS = ("", "identity", "gzip", "deflate")
@@ -38,7 +37,8 @@ def read_body(response: requests.Response, where: str, at_most: int | None = Non
         size += body.write(chunk)
         if at_most is not None and size >= at_most:
             return body.getvalue()[:at_most]
-        if size > _MAX_BYTES or (size > _RATIO_COUNTS_FROM and size > _MAX_RATIO * raw.tell()):
+        ratio = next((most for least, most in _MAX_RATIOS if size > least), size)
+        if size > _MAX_BYTES or size > ratio * raw.tell():
             raise CloudlockResponseError(
                 f"{where}: the answer unpacks to more than {size >> 20} MiB out of {raw.tell() >> 10} KiB sent, beyond "
                 "what is reasonable. Ask for smaller pages if it is genuine."

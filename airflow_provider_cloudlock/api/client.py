@@ -220,7 +220,7 @@ class CloudlockClient:
     def _excerpt(self, body: bytes) -> str:
         """Clean the beginning of a body; where it is cut, half a token may stand."""
         text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
-        return self._clean(text[: -len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
+        return self._clean(text[: -8 * len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
 
     def _clean(self, text: str) -> str:
         return failures.clean(text, self._token)

@@ -51,6 +51,11 @@ def usable_token(token: str) -> str:
             "The connection has no access token. Generate one in Cloudlock (Settings > Authentication & API) and put "
             "it into the password."
         )
+    if "://" in token:
+        raise CloudlockConfigError(
+            "The connection's password holds an address. Put the access token there, and the API server's address "
+            "into the host."
+        )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise CloudlockConfigError(
             "The access token in the connection's password holds spaces or characters that no token has. Put the "

@@ -26,6 +26,9 @@ from airflow_provider_cloudlock.exceptions import CloudlockConfigError
         ("HTTPS://tenant.example.com", None, "https://tenant.example.com/api/v2"),
         ("https://[2001:db8::1]:8443/api/v2", None, "https://[2001:db8::1]:8443/api/v2"),
         ("http://localhost:8080", None, "http://localhost:8080/api/v2"),
+        ("https://cloudlock", None, "https://cloudlock/api/v2"),
+        ("cloudlock:8443", None, "https://cloudlock:8443/api/v2"),
+        ("localhost", None, "https://localhost/api/v2"),
         ("http://127.0.0.1", 8080, "http://127.0.0.1:8080/api/v2"),
         ("http://127.8.9.10:1", None, "http://127.8.9.10:1/api/v2"),
         ("http://[::1]:8080", None, "http://[::1]:8080/api/v2"),
@@ -70,6 +73,8 @@ def test_no_address_says_where_it_belongs(host: str | None) -> None:
         ("https://tenant.example.com:port", "no address, or its port"),
         ("https://tenant.example.com:99999", "no address, or its port"),
         ("https://[2001:db8::1", "no address, or its port"),
+        ("c2VjcmV0dG9rZW4", "a single word, as a token is"),
+        ("c2VjcmV0dG9rZW4/", "a single word, as a token is"),
     ],
 )
 def test_addresses_that_are_refused(host: str, why: str) -> None:
@@ -77,3 +82,4 @@ def test_addresses_that_are_refused(host: str, why: str) -> None:
         base_url(host)
     assert "https://tenant.example.com, with or without /api/v2" in str(refused.value)
     assert "secret" not in str(refused.value)
+    assert "c2Vj" not in str(refused.value)

@@ -163,6 +163,7 @@ def test_a_field_that_makes_no_sense_is_named_before_anything_is_asked(
         ({"host": f"https://{TOKEN}@tenant.example.com"}, "a user or a password"),
         ({"password": None}, "no access token"),
         ({"password": "two words"}, "Put the token alone there"),
+        ({"password": "https://tenant.example.com"}, "password holds an address"),
         ({"password": "one\ntwo"}, "without line breaks"),
     ],
 )
