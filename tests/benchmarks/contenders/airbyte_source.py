@@ -13,6 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from airbyte_cdk.exception_handler import init_uncaught_exception_handler
+from airbyte_cdk.logger import AirbyteLogFormatter
 from airbyte_cdk.models import (
     AirbyteStream,
     ConfiguredAirbyteCatalog,
@@ -22,6 +24,7 @@ from airbyte_cdk.models import (
     Type,
 )
 from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
+from airbyte_cdk.utils.airbyte_secrets_utils import get_secrets, update_secrets
 from measure import PATH, Measured, given
 
 BATCH = 10_000
@@ -61,6 +64,13 @@ MANIFEST = {
                     "http_method": "GET",
                     "authenticator": {"type": "BearerAuthenticator", "api_token": "{{ config['token'] }}"},
                     "request_parameters": task.parameters,
+                    "error_handler": {
+                        "type": "DefaultErrorHandler",
+                        "backoff_strategies": [
+                            {"type": "WaitTimeFromHeader", "header": "Retry-After"},
+                            {"type": "ExponentialBackoffStrategy", "factor": 1},
+                        ],
+                    },
                 },
                 "record_selector": {
                     "type": "RecordSelector",
@@ -81,9 +91,21 @@ MANIFEST = {
     ],
     "spec": {
         "type": "Spec",
-        "connection_specification": {"type": "object", "properties": {"token": {"type": "string"}}},
+        "connection_specification": {
+            "type": "object",
+            "properties": {"token": {"type": "string", "airbyte_secret": True}},
+        },
     },
 }  # fmt: skip
+
+
+def keep_secrets(config: dict[str, str]) -> None:
+    """Have them filtered out of logs and errors, as the entry point of a connector does."""
+    update_secrets(get_secrets(MANIFEST["spec"]["connection_specification"], config))
+    handler = logging.StreamHandler()
+    handler.setFormatter(AirbyteLogFormatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
+    init_uncaught_exception_handler(logging.getLogger("airbyte"))
 
 
 def records() -> Iterator[dict[str, Any]]:
@@ -97,6 +119,7 @@ def records() -> Iterator[dict[str, Any]]:
         ]
     )
     config = {"token": task.token}
+    keep_secrets(config)
     source = ConcurrentDeclarativeSource(catalog=catalog, config=config, state=[], source_config=MANIFEST)
     for message in source.read(logging.getLogger("airbyte"), config, catalog, []):
         if message.type == Type.RECORD:

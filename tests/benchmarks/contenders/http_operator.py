@@ -6,9 +6,9 @@ The operator itself keeps every response until the last one has come, and needs 
 from __future__ import annotations
 
 import json
-import logging
 import os
 
+from airflow_logs import settle_logs
 from measure import PATH, Measured, given
 
 task = given()
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq  # noqa: E402
 from airflow.providers.http.operators.http import HttpOperator  # noqa: E402 - after the connection is set
 from requests import Response  # noqa: E402
 
-logging.disable(logging.CRITICAL)
+settle_logs()
 
 
 def next_page(response: Response) -> dict[str, dict[str, str]] | None:

@@ -6,9 +6,9 @@ pyarrow is not imported beforehand: the operator does that when it runs, so it c
 from __future__ import annotations
 
 import json
-import logging
 import os
 
+from airflow_logs import settle_logs
 from measure import Measured, given
 
 task = given()
@@ -21,7 +21,7 @@ import airflow  # noqa: E402, F401 - the connection is set before Airflow looks 
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator  # noqa: E402
 
-logging.disable(logging.CRITICAL)
+settle_logs()
 operator = CloudlockToObjectStorageOperator(
     task_id="extract",
     destination=f"file://{task.folder}",

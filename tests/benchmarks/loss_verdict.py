@@ -1,0 +1,97 @@
+"""Is what a tool left the truth? And the table of all that."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one tool came through one trouble.
+
+    :param ended: ``green`` is exit code 0, whatever it left.
+    :param missing: records that were there all the time and are not in the output.
+    :param doubled: ids that are there more than once.
+    :param invented: ids that never were.
+    :param leaked: whether the token is in what it printed or left, or went to another host.
+    :param why: its own last words, when it failed.
+    :param requests: what the server saw.
+    :param versions: of what it is made of; empty when it failed.
+    """
+
+    ended: Literal["green", "failed", "hung"]
+    missing: int = 0
+    doubled: int = 0
+    invented: int = 0
+    leaked: bool = False
+    why: str = ""
+    requests: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def silent_loss(self) -> bool:
+        """Whether rows are missing and nobody is told."""
+        return self.ended == "green" and self.missing > 0
+
+    def __str__(self) -> str:
+        """Write it as it stands in the table."""
+        if self.ended == "green":
+            counts = {"missing": self.missing, "doubled": self.doubled, "invented": self.invented}
+            wrong = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+            text = f"**GREEN, {wrong}**" if self.missing else f"green, {wrong}" if wrong else "whole"
+        else:
+            text = self.ended
+        return f"{text}, **leaked token**" if self.leaked else text
+
+
+def compare(got: Iterable[str], steady: Iterable[str], ever: Iterable[str]) -> dict[str, int]:
+    """Compare the ids that a tool brought with the truth.
+
+    :param got: with repetitions.
+    :param steady: ids that were there all the time.
+    :param ever: ids that were there at any time.
+    """
+    counts = Counter(got)
+    return {
+        "missing": len(set(steady) - counts.keys()),
+        "doubled": sum(count > 1 for count in counts.values()),
+        "invented": len(counts.keys() - set(ever)),
+    }
+
+
+def ids_in(folder: Path) -> list[str]:
+    """Return the ids of all records in the Parquet or the Singer messages below a folder, with repetitions."""
+    found: list[object] = []
+    for path in sorted(folder.rglob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            if {"id", "event_count"} <= set(file.schema_arrow.names):  # dlt's tables of lists have neither
+                found += file.read(columns=["id"])["id"].to_pylist()
+    for path in sorted(folder.rglob("messages.jsonl")):
+        messages = map(json.loads, path.read_text().splitlines())
+        found += [message["record"]["id"] for message in messages if message["type"] == "RECORD"]
+    return [str(each) for each in found]
+
+
+def table(titles: dict[str, str], labels: dict[str, str], verdicts: dict[tuple[str, str], Verdict]) -> str:
+    """Write the table in Markdown.
+
+    :param titles: of the troubles, by name.
+    :param labels: of the tools, by name.
+    :param verdicts: by the names of tool and trouble.
+    """
+    rows = [["fault", *labels.values()], ["---"] * (len(labels) + 1)]
+    rows += [[title, *(str(verdicts[tool, name]) for tool in labels)] for name, title in titles.items()]
+    rows.append(["**green with rows missing**", *(f"**{losses(verdicts, tool)}**" for tool in labels)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def losses(verdicts: dict[tuple[str, str], Verdict], tool: str) -> int:
+    """Count the silent losses of a tool."""
+    return sum(verdict.silent_loss for (name, _), verdict in verdicts.items() if name == tool)
