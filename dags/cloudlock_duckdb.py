@@ -9,50 +9,27 @@ with transactions.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import ObjectStoragePath, Param, task
+from airflow.sdk import Param, task
+from cloudlock_common import HOME, local_copy
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 log = logging.getLogger(__name__)
 
-HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "cloudlock"
-
-#: Where data goes, for every DAG that loads. The defaults suit one machine; a cluster needs a shared store.
-PLACES = {
-    "lake": Param(
-        f"file://{HOME}/lake",
-        type="string",
-        minLength=1,
-        description="Folder of the Parquet objects, in any object store with its Airflow connection: "
-        "`s3://aws_default@my-bucket/cloudlock`, `gs://…`, `abfs://…` or `file:///…`.",
-    ),
-    "warehouse": Param(
-        f"{HOME}/warehouse.duckdb",
-        type="string",
-        minLength=1,
-        description="DuckDB database file. Settings of the connection `duckdb_default` apply, where there is one.",
-    ),
-}
-
-#: The API may be out of reach for a while: the waits between tries grow to an hour.
-DEFAULT_ARGS = {
-    "owner": "security-data",
-    "retries": 4,
-    "retry_delay": timedelta(minutes=1),
-    "retry_exponential_backoff": 2,
-    "max_retry_delay": timedelta(hours=1),
-}
+WAREHOUSE = Param(
+    f"{HOME}/warehouse.duckdb",
+    type="string",
+    minLength=1,
+    description="DuckDB database file. Settings of the connection `duckdb_default` apply, where there is one.",
+)
 
 TABLES = """
 create table if not exists "cloudlock_threats" (
@@ -156,29 +133,6 @@ def load_slice(connection: DuckDBPyConnection, resource: str, part: dict[str, An
             [resource, start, end, sha256, rows, part["path"]],
         )
     return rows
-
-
-@contextmanager
-def local_copy(path: str) -> Iterator[tuple[Path, str]]:
-    """
-    Fetch an object, through the Airflow connection its path names, and give the file and its SHA-256.
-
-    A copy needs no DuckDB extension for any store, and the ledger can state what was really loaded: a later extract may
-    have replaced the object since this one spoke.
-    """
-    source = ObjectStoragePath(path)
-    with TemporaryDirectory(prefix="cloudlock-") as folder:
-        file = Path(folder, "slice.parquet")
-        try:
-            source.fs.get_file(source.path, str(file))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{path} is not in the lake: an extract with a bigger window replaced it, or somebody removed it. "
-                "Its rows in the warehouse are as they were. Clear the extract task and this one together."
-            ) from error
-        with file.open("rb") as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-        yield file, sha256
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from airflow.sdk import CronDataIntervalTimetable, Param, dag
-from cloudlock_duckdb import DEFAULT_ARGS, PLACES, load
+from airflow.sdk import CronDataIntervalTimetable, dag
+from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH_DAYS
+from cloudlock_duckdb import WAREHOUSE, load
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
@@ -33,14 +34,9 @@ from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStor
     max_active_runs=1,  # two runs would refresh the same days
     default_args=DEFAULT_ARGS,
     params={
-        **PLACES,
-        "refresh_days": Param(
-            7,
-            type="integer",
-            minimum=0,
-            maximum=90,
-            description="How many days before the run's own day are read again, for what was dismissed or came late.",
-        ),
+        "lake": LAKE,
+        "warehouse": WAREHOUSE,
+        "refresh_days": REFRESH_DAYS,
     },
     tags=["cloudlock", "security"],
     doc_md=__doc__,
@@ -52,6 +48,7 @@ def cloudlock_threats_daily() -> None:
         resource="threats",
         destination="{{ params.lake }}",
         refresh_days="{{ params.refresh_days }}",
+        pool=POOL,
     )
     load([extract.output], warehouse="{{ params.warehouse }}")
 

@@ -17,7 +17,8 @@ from itertools import pairwise
 
 from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_duckdb import DEFAULT_ARGS, PLACES, load
+from cloudlock_common import DEFAULT_ARGS, LAKE, POOL
+from cloudlock_duckdb import WAREHOUSE, load
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
@@ -46,7 +47,8 @@ def plan(first: str, end: str, days_per_task: str) -> list[dict[str, str]]:
         "from": Param(type="string", format="date", description="First UTC day that is fetched."),
         "to": Param(type="string", format="date", description="First UTC day that is not fetched any more."),
         "days_per_task": Param(7, type="integer", minimum=1, maximum=366, description="Days read by one task."),
-        **PLACES,
+        "lake": LAKE,
+        "warehouse": WAREHOUSE,
     },
     tags=["cloudlock", "security"],
     doc_md=__doc__,
@@ -59,6 +61,7 @@ def cloudlock_threats_range() -> None:
         resource="threats",
         destination="{{ params.lake }}",
         max_active_tis_per_dagrun=4,
+        pool=POOL,
     ).expand_kwargs(windows)
     load(extract.output, warehouse="{{ params.warehouse }}")
 

@@ -1,0 +1,66 @@
+"""What the sample DAGs share, whatever warehouse they load."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from airflow.sdk import ObjectStoragePath, Param
+
+HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "cloudlock"
+
+#: The pool of the tasks that ask the API. Make one with few slots, and name it to the scheduler and the workers.
+POOL = os.environ.get("CLOUDLOCK_POOL", "default_pool")
+
+LAKE = Param(
+    f"file://{HOME}/lake",
+    type="string",
+    minLength=1,
+    description="Folder of the Parquet objects, in any object store with its Airflow connection: "
+    "`s3://aws_default@my-bucket/cloudlock`, `gs://…`, `abfs://…` or `file:///…`.",
+)
+
+REFRESH_DAYS = Param(
+    7,
+    type="integer",
+    minimum=0,
+    maximum=90,
+    description="How many days before the run's own day are read again, for what was dismissed or came late.",
+)
+
+#: The API may be out of reach for a while: the waits between tries grow to an hour.
+DEFAULT_ARGS = {
+    "owner": "security-data",
+    "retries": 4,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(hours=1),
+}
+
+
+@contextmanager
+def local_copy(path: str) -> Iterator[tuple[Path, str]]:
+    """
+    Fetch an object, through the Airflow connection its path names, and give the file and its SHA-256.
+
+    A copy needs no extension of the warehouse for any store, and a ledger can state what was really loaded: a later
+    extract may have replaced the object since this one spoke.
+    """
+    source = ObjectStoragePath(path)
+    with TemporaryDirectory(prefix="cloudlock-") as folder:
+        file = Path(folder, "slice.parquet")
+        try:
+            source.fs.get_file(source.path, str(file))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{path} is not in the lake: an extract with a bigger window replaced it, or somebody removed it. "
+                "Its rows in the warehouse are as they were. Clear the extract task and this one together."
+            ) from error
+        with file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        yield file, sha256
