@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_cloudlock.lake.failures import temporary
 from airflow_provider_cloudlock.lake.page import ArrowPage
 from airflow_provider_cloudlock.lake.schemas import Layout
 
@@ -171,7 +172,8 @@ class Spool:
         for name in self._nulls:
             self._nulls[name] += batch[name].null_count
         if self._starts[-1] - self._rows_on_disk > self._rows_in_memory or self._file:
-            self._spill()
+            with temporary():
+                self._spill()
 
     def _spill(self) -> None:
         if self._file is None:

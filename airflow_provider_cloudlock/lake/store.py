@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,15 +13,13 @@ from typing import TYPE_CHECKING
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError
+from airflow_provider_cloudlock.lake import local as disk
+from airflow_provider_cloudlock.lake.failures import explained, failure, failures, is_refusal, temporary
+from airflow_provider_cloudlock.lake.kinds import AnotherVersionError, NoConditionsError, has_bucket, kind_of, put
 from airflow_provider_cloudlock.lake.slices import Slice
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-#: One PUT is atomic and leaves nothing open when it fails; several parts would. 5 GiB is the most that S3 takes.
-_ONE_PUT = 5 << 30
-#: What S3 says when the version to be replaced is not the one that is there.
-_NOT_AS_HELD = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
 
 class Store:
@@ -39,30 +35,36 @@ class Store:
         self._root = root.rstrip("/")
         self._uri = uri.rstrip("/")
         self._local = isinstance(fs, LocalFileSystem)
-        self._is_s3 = "s3" in fs.protocol
+        self._kind = kind_of(fs)
 
     def uri(self, relative: str) -> str:
         """Spell a file as the user would."""
         return f"{self._uri}/{relative}"
 
     def check(self) -> None:
-        """Look whether the bucket is there, or the folder can be written, before anything is asked of the API.
+        """Look whether all can be written that will be, as far as that shows, before anything is asked of the API.
 
-        :raises CloudlockConfigError: when it is not.
+        :raises CloudlockConfigError: when the bucket is not there, or a folder cannot be written.
+        :raises CloudlockUnavailableError: when the store does not answer, or the temporary folder is full.
         """
+        with scratch() as folder:
+            (folder / "probe").write_bytes(bytes(1))
+        refusal = None
         try:
             if self._local:
                 os.makedirs(self._root, exist_ok=True)
                 usable = os.access(self._root, os.W_OK | os.X_OK)
             else:
                 usable = self._is_reachable()
-        except (PermissionError, FileExistsError, NotADirectoryError):
-            usable = False
+        except failures() as error:
+            if not is_refusal(error):
+                raise failure(self._uri, "looked at", error) from error
+            usable, refusal = False, error
         if not usable:
             raise CloudlockConfigError(
                 f"The destination {self._uri} cannot be used: its folder cannot be written, or its bucket does not "
                 "exist or may not be seen. Create it, or correct the destination or its connection."
-            )
+            ) from refusal
 
     def _is_reachable(self) -> bool:
         """Whether the bucket is there. An outage raises; asked outright, some filesystems take it for a missing one."""
@@ -70,74 +72,70 @@ class Store:
         try:
             self._fs.ls(self._root, detail=False)
         except FileNotFoundError:  # nothing there yet, which is fine in a bucket that exists
-            return bool(self._fs.exists(self._root.split("/", 1)[0]))
+            return has_bucket(self._fs, self._root.split("/", 1)[0])
         return True
 
     def slices(self, partition: str) -> list[Slice]:
         """List the slices published in a partition; files that are not ours are left out."""
         folder = self._path(partition)
         self._fs.invalidate_cache(folder)
-        try:
-            found = self._fs.ls(folder, detail=False)
-        except FileNotFoundError:
-            return []
+        with explained(self.uri(partition), "listed"):
+            try:
+                found = self._fs.ls(folder, detail=False)
+            except FileNotFoundError:
+                return []
         named = (Slice.named(PurePosixPath(path).name) for path in found)
         return sorted(each for each in named if each is not None)
 
     def get(self, relative: str, local: Path) -> bool:
         """Fetch a file; tell whether it was there."""
-        self._fs.invalidate_cache(self._path(str(PurePosixPath(relative).parent)))
-        try:
-            self._fs.get_file(self._path(relative), str(local))
-        except FileNotFoundError:
-            return False
+        self._forget(relative)
+        with explained(self.uri(relative), f"fetched to {local.parent}"):
+            try:
+                self._fs.get_file(self._path(relative), str(local))
+            except FileNotFoundError:
+                return False
         return True
 
     def version(self, relative: str) -> str | None:
         """Tell which version of a file is published, None when there is none."""
-        self._fs.invalidate_cache(self._path(str(PurePosixPath(relative).parent)))
-        try:
-            found = self._fs.info(self._path(relative))
-        except FileNotFoundError:
-            return None
-        if self._is_s3:
-            return str(found["ETag"])
+        self._forget(relative)
+        with explained(self.uri(relative), "looked at"):
+            try:
+                found = self._fs.info(self._path(relative))
+            except FileNotFoundError:
+                return None
+        if self._kind and found.get(self._kind.version):
+            return str(found[self._kind.version])
         return repr([found.get(name) for name in ("etag", "generation", "ino", "mtime", "last_modified", "size")])
 
     def exchange(self, local: Path, relative: str, held: str | None) -> None:
         """Publish a file in place of one version, and of no other: who was held up must not undo what came later.
 
-        S3 itself sees to that; for other stores a moment remains between the look and the write.
+        S3, Google Cloud Storage and Azure see to that themselves; elsewhere a moment remains between the look and
+        the write.
 
         :param local: the file.
         :param relative: where to.
         :param held: the version that is to be replaced, None when there was none.
         :raises CloudlockDriftError: when another version is there.
         """
-        if self._is_s3 and self._put_if(local, relative, held):
-            return
+        if self._kind:
+            with suppress(NoConditionsError), explained(self.uri(relative), "written"):
+                try:
+                    self._kind.put_if(self._fs, local, self._path(relative), held)
+                except AnotherVersionError as error:
+                    if self._is_other(local, relative):
+                        raise self._outrun(relative) from error
+                return
         if self.version(relative) != held:
             raise self._outrun(relative)
         self._put(local, relative)
 
-    def _put_if(self, local: Path, relative: str, held: str | None) -> bool:
-        """Publish a file in S3 if a version is still there; tell whether the server knows such conditions.
-
-        :raises CloudlockDriftError: when another version is there.
-        """
-        try:
-            self._put(local, relative, **({"IfMatch": held} if held else {"IfNoneMatch": "*"}))
-        except OSError as error:
-            code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
-            if code == "NotImplemented":
-                return False
-            if code not in _NOT_AS_HELD:
-                raise
-            # It may be our own, if the answer to a first try was lost.
-            with scratch() as folder:
-                if not self.get(relative, folder / "there") or sha256(folder / "there") != sha256(local):
-                    raise self._outrun(relative) from error
-        return True
+    def _is_other(self, local: Path, relative: str) -> bool:
+        """Whether another file is published than this one."""
+        with scratch() as folder:
+            return not self.get(relative, folder / "there") or sha256(folder / "there") != sha256(local)
 
     def _outrun(self, relative: str) -> CloudlockDriftError:
         return CloudlockDriftError(
@@ -146,13 +144,13 @@ class Store:
             "max_active_runs=1."
         )
 
-    def _put(self, local: Path, relative: str, **condition: str) -> None:
+    def _put(self, local: Path, relative: str) -> None:
         """Publish a file in one step, in place of the one of the same name."""
-        if self._local:
-            _replace(local, Path(self._path(relative)))
-        else:
-            options = {"chunksize": _ONE_PUT} if self._is_s3 else {}
-            self._fs.put_file(str(local), self._path(relative), **options, **condition)
+        with explained(self.uri(relative), "written"):
+            if self._local:
+                disk.replace(local, Path(self._path(relative)))
+            else:
+                put(self._fs, local, self._path(relative))
 
     def put_text(self, text: str, relative: str) -> None:
         """Publish a text in one step."""
@@ -164,13 +162,18 @@ class Store:
     def remove(self, relative: str) -> None:
         """Remove a file, if it is there, and what a dead process left of it."""
         self.sweep(relative)
-        with suppress(FileNotFoundError):
+        with explained(self.uri(relative), "removed"), suppress(FileNotFoundError):
             self._fs.rm_file(self._path(relative))
 
     def sweep(self, relative: str) -> None:
         """Remove what processes that died while they published a file left beside it."""
         if self._local:
-            _sweep(Path(self._path(relative)))
+            with explained(self.uri(relative), "tidied up"):
+                disk.sweep(Path(self._path(relative)))
+
+    def _forget(self, relative: str) -> None:
+        """Ask the store itself next, not what was listed earlier."""
+        self._fs.invalidate_cache(self._path(str(PurePosixPath(relative).parent)))
 
     def _path(self, relative: str) -> str:
         return f"{self._root}/{relative}"
@@ -179,7 +182,7 @@ class Store:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A local folder that goes when it is no longer needed."""
-    with tempfile.TemporaryDirectory(prefix="cloudlock-") as folder:
+    with temporary(), tempfile.TemporaryDirectory(prefix="cloudlock-") as folder:
         yield Path(folder)
 
 
@@ -202,34 +205,3 @@ def receipt_file(slice_: Slice) -> str:
 def quarantine_file(slice_: Slice) -> str:
     """Where the records of a slice lie that could not be kept."""
     return f"_quarantine/{slice_.partition}/{slice_.name}.jsonl"
-
-
-def _replace(local: Path, target: Path) -> None:
-    """Copy a file beside its target and rename it: a rename is atomic only within one file system.
-
-    The copy is locked while it is written, so that :func:`_sweep` can tell it from one left by a process that died.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
-    staged = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    try:
-        with staged.open("xb") as file, local.open("rb") as source:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            shutil.copyfileobj(source, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(staged, target)
-    finally:
-        staged.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)
-
-
-def _sweep(target: Path) -> None:
-    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        with suppress(FileNotFoundError, BlockingIOError), leftover.open("rb") as file:  # gone, or in use
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()

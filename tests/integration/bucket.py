@@ -22,6 +22,8 @@ class S3:
         self.calls: list[str] = []
         #: The status that a call is refused with, negative when it is served all the same; None when that is all.
         self.refuses: Callable[[str], int | None] = lambda call: None
+        #: What it says with a status.
+        self.codes = {400: "KMS.DisabledException", 403: "AccessDenied", 501: "NotImplemented"}
         self._app = DomainDispatcherApplication(create_backend_app)
 
     def __enter__(self) -> Self:
@@ -68,7 +70,7 @@ class S3:
         elif status:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if status:
-            code = {403: "AccessDenied", 501: "NotImplemented"}.get(status, "InternalError")
+            code = self.codes.get(status, "InternalError")
             start_response(f"{status} {code}", [("Content-Type", "application/xml")])
             return [f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()]
         answer: Iterable[bytes] = self._app(environ, start_response)

@@ -1,0 +1,41 @@
+"""Files on a local disk: replaced whole, and nothing left of processes that died."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace(local: Path, target: Path) -> None:
+    """Copy a file beside its target and rename it: a rename is atomic only within one file system.
+
+    The copy is locked while it is written, so that :func:`sweep` can tell it from one left by a process that died.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    staged = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    try:
+        with staged.open("xb") as file, local.open("rb") as source:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            shutil.copyfileobj(source, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(staged, target)
+    finally:
+        staged.unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)
+
+
+def sweep(target: Path) -> None:
+    """Remove what processes that died while they replaced a file left beside it."""
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        with suppress(FileNotFoundError, BlockingIOError), leftover.open("rb") as file:  # gone, or in use
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
