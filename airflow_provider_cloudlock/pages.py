@@ -54,11 +54,11 @@ class Page(Protocol):
 
     @property
     def ascending(self) -> bool:
-        """Whether the records came oldest first."""
+        """Whether the records came oldest first, and all say when they were created."""
 
     @property
     def descending(self) -> bool:
-        """Whether the records came newest first."""
+        """Whether the records came newest first, and all say when they were created."""
 
     def head(self, count: int) -> tuple[Mark, ...]:
         """Return the first so many records, or all when there are fewer."""

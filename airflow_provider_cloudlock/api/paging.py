@@ -9,8 +9,10 @@ from threading import Event
 from typing import Any, Generic, Literal, TypeVar
 
 from airflow_provider_cloudlock.api.ahead import Ahead
+from airflow_provider_cloudlock.api.anchored import AnchoredWalk
 from airflow_provider_cloudlock.api.budget import Budget, Spending
 from airflow_provider_cloudlock.api.client import CloudlockClient
+from airflow_provider_cloudlock.api.ordered import OrderedWalk, UnorderedError
 from airflow_provider_cloudlock.api.resources import Form, Query, Resource
 from airflow_provider_cloudlock.api.walk import SetMovedError, Walk
 from airflow_provider_cloudlock.exceptions import (
@@ -127,11 +129,15 @@ class Reader(Generic[P, G_co]):
     def _prove(self, query: Query, at_most: int | None, tries: int) -> ResultSet[G_co]:
         earlier: ResultSet[G_co] | None = None
         why = ""
+        way: type[Walk[P]] = OrderedWalk
         while tries:
             try:
-                found, is_proof = self._walk(query, at_most, first=tries == _TRIES)
+                found, is_proof = self._walk(way, query, at_most, first=tries == _TRIES)
             except _FormChanged:
                 earlier = None
+                continue
+            except UnorderedError:
+                way = AnchoredWalk
                 continue
             except SetMovedError as moved:
                 why, earlier = str(moved), None
@@ -153,10 +159,12 @@ class Reader(Generic[P, G_co]):
             "Nothing was kept. Try again later, when records come and go less."
         )
 
-    def _walk(self, query: Query, at_most: int | None, *, first: bool) -> tuple[ResultSet[G_co], bool]:
+    def _walk(
+        self, way: type[Walk[P]], query: Query, at_most: int | None, *, first: bool
+    ) -> tuple[ResultSet[G_co], bool]:
         """Read once; tell what was found, and whether this one reading proves it.
 
-        :raises SetMovedError: when the pages do not fit together.
+        :raises SetMovedError: when the pages do not fit together, in the way in which they are read.
         :raises _FormChanged: when the API must be asked in another form.
         """
         size = self._page_size if first else self._resource.page_cap
@@ -166,7 +174,7 @@ class Reader(Generic[P, G_co]):
         others = [status.casefold() for status in self._resource.statuses if query.status and status != query.status]
         ahead = Ahead(lambda offset, dropped: self._answer(query, offset, size, dropped), self._background)
         records = self._format.gather()
-        walk: Walk[P] = Walk(
+        walk = way(
             ask=ahead.page,
             ask_beyond=lambda offset: self._count_beyond(query, offset, size),
             select=lambda page: page.select(query.start, query.end, others[0] if others else None),

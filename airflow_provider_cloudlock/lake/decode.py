@@ -85,14 +85,15 @@ class ArrowFormat:
         distinct: int,
     ) -> ArrowPage:
         created = self._layout.created(table)
-        one, other = created[:-1], created[1:]
+        one, other = times[:-1], times[1:]
+        dated = not times.null_count
         page = ArrowPage(
             echo=echo,
             rows=len(keys),
             first=Mark(keys[0].as_py(), times[0].as_py()) if len(keys) else None,
             last=Mark(keys[-1].as_py(), times[-1].as_py()) if len(keys) else None,
-            ascending=pc.all(pc.less_equal(one, other), min_count=0).as_py(),
-            descending=pc.all(pc.greater_equal(one, other), min_count=0).as_py(),
+            ascending=dated and pc.all(pc.less_equal(one, other), min_count=0).as_py(),
+            descending=dated and pc.all(pc.greater_equal(one, other), min_count=0).as_py(),
             keys=keys,
             times=times,
             table=table,

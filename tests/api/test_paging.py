@@ -496,7 +496,7 @@ def test_empty_pages_that_stay_are_an_error(cap: int | None) -> None:
         pytest.raises(CloudlockDriftError, match="4 readings"),
     ):
         read(tenant)
-    assert len(tenant.seen) <= 10
+    assert len(tenant.seen) <= 30
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
@@ -546,7 +546,7 @@ def test_pages_that_run_in_a_circle_come_to_an_end(kind: str, count: int) -> Non
         pytest.raises(CloudlockDriftError, match="the server repeats a page"),
     ):
         read(tenant, kind)
-    assert len(tenant.seen) <= 5 * count
+    assert len(tenant.seen) <= 6 * count
 
 
 # --- the beginning of a set, and its size -----------------------------------------------------------------------------

@@ -1,0 +1,177 @@
+"""A reading of a set that comes by creation time: the order itself ties one page to the next.
+
+A creation time never changes, so a record that is there all the while can never slip from what is still to come into
+what has passed. If a page begins before the last time that is held, nothing before it is missing; all that it adds is
+whole up to its own last time; and records that come or go meanwhile shift offsets and no more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_provider_cloudlock.api.anchored import AnchoredWalk
+from airflow_provider_cloudlock.api.walk import STALLS, SetMovedError
+from airflow_provider_cloudlock.pages import Mark, P
+
+#: Pages of so many records are remembered, at least, to tell what came already.
+_REMEMBERED = 64
+
+
+class UnorderedError(SetMovedError):
+    """The records do not come by creation time, or too many have the same one."""
+
+
+class OrderedWalk(AnchoredWalk[P]):
+    """Pages of a set that comes by creation time, oldest or newest first; those of one time in any order.
+
+    Where already the first page does not, it is read by its anchors.
+    """
+
+    _in_order = True
+    _ascending: bool | None = None
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether this one reading proves that the set is whole."""
+        return self._in_order or super().is_proof
+
+    def _run(self, page: P) -> None:
+        self._in_order = page.ascending or page.descending
+        if self._in_order:
+            self._run_in_order(page)
+        else:
+            super()._run(page)
+
+    def _run_in_order(self, page: P) -> None:
+        self._overlap = 2
+        self._check_order(page)
+        self._recent = [page]
+        self._most = page.rows
+        self._reached = _time(page.last)
+        self._take(page, self._select(page), 0, 0)
+        self._end = self._start + page.rows
+        stalls = 0
+        nothing_beyond = False
+        while not self._is_enough:
+            offset, page = self._join()
+            is_further = self._add(page)
+            self._end = offset + page.rows
+            if is_further:
+                nothing_beyond = False
+            elif nothing_beyond:
+                return
+            elif self._is_cut(page):
+                stalls += 1
+                if stalls > STALLS:
+                    raise self._too_small(page)
+            elif self._is_corroborated:
+                return
+            else:
+                # Once more: the set may have moved just before the look beyond it.
+                nothing_beyond = True
+
+    def _join(self) -> tuple[int, P]:
+        """Ask for a page that begins before the last time that is held, or where the set does.
+
+        :return: its offset and the page.
+        :raises SetMovedError: when there is none.
+        """
+        back = len(self._recent[-1].tail(self._overlap))
+        if self._connections() > 1:
+            self._overlap = max(self._overlap, min(back, self._rows // 8))
+        while True:
+            offset = max(self._start, self._end - back)
+            page = self._next(offset)
+            self._check_order(page)
+            if page.rows and (offset == self._start or self._is_before(_time(page.first), self._reached)):
+                return offset, page
+            if offset == self._start:
+                raise SetMovedError("all records were gone a moment later")
+            back *= 2
+            self._overlap = max(self._overlap, min(back, self._rows // 2))
+
+    def _add(self, page: P) -> bool:
+        """Take in what did not come before; tell whether it led any further.
+
+        :raises SetMovedError: when too much of what should have come before did not.
+        """
+        head = self._not_after_reached(page)
+        known = {mark.key for mark in head if any(each.version(mark.key) is not None for each in self._recent)}
+        passed = {mark.key for mark in head if mark.created != self._reached}
+        strangers = passed - known
+        if len(strangers) > max(1, len(passed) // 2):
+            raise SetMovedError("records came that should have come before")
+        fresh = {mark.key for mark in head} - known
+        is_later = len(head) < page.rows
+        if not fresh and not is_later:
+            return False
+        held, wanted = self._latest.pop(), self._select(page)
+        for key in known:
+            before, now = held.version(key), wanted.version(key)
+            if now is None or before is None or now < before:
+                wanted = wanted.without(key)
+            else:  # of two versions of a record the newer one stays
+                held = held.without(key)
+        self._records.add(held)
+        self._take(page, wanted, sum(mark.key in known for mark in head), len(known))
+        if is_later:
+            self._reached = _time(page.last)
+        self._most = max(self._most, page.rows)
+        self._recent.append(page)
+        while sum(each.rows for each in self._recent[1:]) >= _REMEMBERED:
+            del self._recent[0]
+        return is_later or fresh > strangers
+
+    def _not_after_reached(self, page: P) -> tuple[Mark, ...]:
+        """The first records of a page, as far as they are not later in order than what is held."""
+        count = 32
+        while True:
+            head = page.head(count)
+            after = next((n for n, mark in enumerate(head) if self._is_before(self._reached, mark.created)), None)
+            if after is not None or len(head) == page.rows:
+                return head[:after]
+            count *= 4
+
+    def _is_cut(self, page: P) -> bool:
+        """Whether there may be more behind a page that led no further."""
+        if self._speaks_of_more:
+            return True
+        if page.rows >= self._most and page.rows > 1:
+            # As large as any page was, it may be cut. Then so are those of one time, or else the last one comes alone.
+            alone = self._next(self._end - 1)
+            self.total = page.echo.total
+            known = alone.first and any(each.version(alone.first.key) is not None for each in self._recent)
+            if alone.rows != 1 or not known:
+                return True
+        return self._ask_beyond(self._end) > 0
+
+    @property
+    def _speaks_of_more(self) -> bool:
+        return self.total is not None and self.total > self._end
+
+    def _too_small(self, page: P) -> SetMovedError:
+        if page.rows >= self._most > 1:
+            return UnorderedError("the pages are too small for the records of one time")
+        if self._speaks_of_more:
+            return SetMovedError(f"{self._end} records came, but the total speaks of {self.total}")
+        return SetMovedError("the server gives one record a page, so that none can be tied to the next")
+
+    def _check_order(self, page: P) -> None:
+        """Check that a page is in the order in which the others were.
+
+        :raises UnorderedError: when it is not.
+        """
+        if self._ascending is None and page.ascending != page.descending:
+            self._ascending = page.ascending
+        if not (page.descending if self._ascending is False else page.ascending):
+            raise UnorderedError("the records came in no certain order of time")
+
+    def _is_before(self, one: datetime | None, other: datetime | None) -> bool:
+        """Whether a time is earlier in order than another; while the order is not known, no time is."""
+        if one is None or other is None or self._ascending is None:
+            return False
+        return one < other if self._ascending else one > other
+
+
+def _time(mark: Mark | None) -> datetime | None:
+    return mark.created if mark else None

@@ -1,0 +1,168 @@
+"""How often is a slice read whole while its records come, go and change?
+
+``python -m tests.benchmarks.drift`` reads slices of 1,000 records from servers of many kinds, while up to 1 % of the
+rows change between two requests: some are added, deleted, dismissed, or updated at another time. Every case has a seed.
+*whole* is a slice that was read, *failed* one that was given up. *lost* are records that were there throughout and are
+not held, *twice* those that are held more than once, *made up* those that never were there: these must be none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import product
+from random import Random
+from statistics import mean
+from typing import Any
+
+from airflow_provider_cloudlock.exceptions import CloudlockError
+from tests.api.reading import DAY, NEXT, START, WINDOW, keys, reader_of
+from tests.support import Habits, Tenant, record, stamp
+
+ROWS = 1_000
+CAPS = (100, 1_000, None)
+#: How a server orders its answers: what it does with our ``order``, and what it does by itself.
+SERVERS: dict[str, dict[str, Any]] = {
+    "oldest first": {},
+    "newest first": {"ignores": ["order"], "default_order": "-created_at"},
+    "by id": {"ignores": ["order"], "default_order": "id"},
+    "by update": {"ignores": ["order"], "default_order": "updated_at"},
+}
+#: Instants that the records of a day share, and how those of one instant follow each other.
+TIES: dict[str, tuple[int, Any]] = {"none": (ROWS, "table"), "some": (96, "table"), "shuffled": (96, "shuffled")}
+CHANGES = (0.3, 1.0)
+_GOAL = 0.95
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server, and how restless its records are.
+
+    :param cap: the most records in a page.
+    :param server: one of ``SERVERS``.
+    :param ties: one of ``TIES``.
+    :param changes: how likely it is that anything changes between two requests.
+    :param connections: requests under way at once.
+    """
+
+    cap: int | None
+    server: str
+    ties: str
+    changes: float
+    connections: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one slice."""
+
+    whole: bool
+    lost: int
+    twice: int
+    made_up: int
+    requests: int
+
+
+def outcome(kind: Kind, seed: int) -> Outcome:
+    """Read one slice while it changes."""
+    random = Random(seed)
+    instants, ties = TIES[kind.ties]
+    held = [record(n, _moment(random, instants)) for n in random.sample(range(10 * ROWS), ROWS)]
+    ever = {str(each["id"]) for each in held}
+    lock = threading.Lock()
+
+    def change(tenant: Tenant, _: object) -> None:
+        with lock:
+            if random.random() < kind.changes:
+                for _ in range(random.randint(1, ROWS // 100)):
+                    ever.update(_change(tenant, random, instants))
+
+    with Tenant(held, Habits(cap=kind.cap, ties=ties, **SERVERS[kind.server]), before=change) as tenant:
+        with reader_of(tenant, "arrow", connections=kind.connections) as reader:
+            try:
+                got = keys(reader.read(WINDOW))
+            except CloudlockError:
+                return Outcome(False, 0, 0, 0, len(tenant.seen))
+        lost = set(tenant.steady(DAY, NEXT)).difference(got)
+        return Outcome(True, len(lost), len(got) - len(set(got)), len(set(got) - ever), len(tenant.seen))
+
+
+def _moment(random: Random, instants: int) -> datetime:
+    return START + timedelta(days=1) * random.randrange(instants) / instants
+
+
+def _change(tenant: Tenant, random: Random, instants: int) -> list[str]:
+    """Change one row, and return the keys of those that are new."""
+    kind = random.choice(["insert", "delete", "dismiss", "update"])
+    if kind == "insert":
+        new = record(random.randrange(10 * ROWS, 10**9), _moment(random, instants))
+        tenant.insert(new)
+        return [str(new["id"])]
+    chosen = random.choice(tenant.records)["id"]
+    if kind == "delete":
+        tenant.delete(chosen)
+    elif kind == "dismiss":
+        tenant.dismiss(chosen)
+    else:
+        tenant.change(chosen, updated_at=stamp(START + timedelta(hours=random.uniform(0, 240))))
+    return []
+
+
+def line(kind: Kind, found: list[Outcome]) -> str:
+    """Write what became of the slices of a kind as a line of the table."""
+    share = mean(each.whole for each in found)
+    sums = [sum(getattr(each, name) for each in found) for name in ("lost", "twice", "made_up")]
+    requests = [each.requests for each in found]
+    cells = [
+        kind.server,
+        "none" if kind.cap is None else f"{kind.cap:,}",
+        kind.ties,
+        f"{kind.changes:g}",
+        kind.connections,
+        f"{share:.0%}{' (!)' if share < _GOAL else ''}",
+        f"{1 - share:.0%}",
+        *sums,
+        f"{mean(requests):.1f}",
+        max(requests),
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+_HEAD = (
+    "| order | cap | ties | changes | connections | whole | failed | lost | twice | made up | requests | at most |\n"
+    "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+)
+
+
+def main() -> int:
+    """Measure, print the table, and tell whether the goal was reached."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=40, help="slices of each kind")
+    parser.add_argument("--seed", type=int, default=0, help="of the first slice")
+    parser.add_argument("--servers", nargs="+", choices=SERVERS, default=list(SERVERS), help="orders to measure")
+    parser.add_argument("--ties", nargs="+", choices=TIES, default=list(TIES), help="ties to measure")
+    parser.add_argument("--connections", nargs="+", type=int, default=[4], help="requests under way at once")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    seeds = range(options.seed, options.seed + options.cases)
+    kinds = [Kind(*each) for each in product(CAPS, options.servers, options.ties, CHANGES, options.connections)]
+    everything: list[Outcome] = []
+    print(_HEAD)
+    with ProcessPoolExecutor() as pool:
+        for kind in kinds:
+            found = list(pool.map(outcome, [kind] * len(seeds), seeds))
+            print(line(kind, found), flush=True)
+            everything += found
+    wrong = sum(each.lost + each.twice + each.made_up for each in everything)
+    share = mean(each.whole for each in everything)
+    print(f"\n{len(everything):,} slices: {share:.1%} whole, {wrong} records lost, twice or made up.")
+    return int(wrong > 0 or share < _GOAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
