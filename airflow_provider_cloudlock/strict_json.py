@@ -68,11 +68,21 @@ def loads(body: bytes, *, exact: bool = False) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """Write what :func:`loads` read, compactly, with sorted keys and every digit as it came."""
+    """Write what :func:`loads` read, compactly, with sorted keys and every digit as it came.
+
+    :raises CloudlockResponseError: when it is nested too deeply.
+    """
+    try:
+        return _written(value)
+    except RecursionError:
+        raise CloudlockResponseError("The answer is JSON nested too deeply to be kept.") from None
+
+
+def _written(value: Any) -> str:
     if isinstance(value, Number):
         return value.text
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{dumps(value[key])}" for key in sorted(value)) + "}"
+        return "{" + ",".join(f"{json.dumps(key)}:{_written(value[key])}" for key in sorted(value)) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(dumps, value)) + "]"
+        return "[" + ",".join(map(_written, value)) + "]"
     return json.dumps(value)

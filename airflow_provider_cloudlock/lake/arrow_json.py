@@ -10,6 +10,9 @@ import pyarrow.json as pj
 
 from airflow_provider_cloudlock.pages import Echo
 
+#: The calendar of Python, in microseconds of the Unix epoch.
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+
 _ECHO = ("limit", "offset", "total", "results")
 
 
@@ -25,7 +28,7 @@ def parse(body: bytes, envelope: pa.Schema) -> tuple[Echo, pa.RecordBatch] | Non
     rubbish at the end all raise. It does not look at the encoding, and must not be given a bare ``null``.
 
     :return: its numbers and its records, None when it is not one envelope with a list of objects.
-    :raises pyarrow.ArrowInvalid: when it does not fit the schema.
+    :raises pyarrow.ArrowInvalid: when it does not fit the schema, or has times outside the years 1 to 9999.
     """
     table = pj.read_json(
         pa.BufferReader(body),
@@ -37,7 +40,15 @@ def parse(body: bytes, envelope: pa.Schema) -> tuple[Echo, pa.RecordBatch] | Non
     items = table["items"].chunk(0).flatten()  # one row is one chunk; to combine it would copy it
     if items.null_count:
         return None
-    return Echo(*(table[name][0].as_py() for name in _ECHO)), pa.RecordBatch.from_struct_array(items)
+    records = pa.RecordBatch.from_struct_array(items)
+    if any(pa.types.is_timestamp(column.type) and not _is_in_calendar(column) for column in records.columns):
+        raise pa.ArrowInvalid("a time that neither Python nor most warehouses can read")
+    return Echo(*(table[name][0].as_py() for name in _ECHO)), records
+
+
+def _is_in_calendar(times: pa.Array) -> bool:
+    least, most = pc.min_max(times.view(pa.int64())).values()
+    return not least.is_valid or (least.as_py() >= _FIRST and most.as_py() <= _LAST)
 
 
 def as_table(records: pa.RecordBatch, schema: pa.Schema) -> pa.Table:

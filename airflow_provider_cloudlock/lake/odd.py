@@ -130,7 +130,7 @@ class OddReader:
                 rows.append(row)
                 fitted.append(number)
             else:
-                unkept[number] = (row.get(self._layout.key) or key_of_all(item), item, created)
+                unkept[number] = (key_of_all(item), item, created)
         parsed = parse(json.dumps({"items": rows}).encode(), self._fitted)
         if parsed is None:  # cannot be: every row was made to fit
             raise AssertionError("fitted records were not parsed")

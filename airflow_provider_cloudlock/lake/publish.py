@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError, CloudlockDriftError
 from airflow_provider_cloudlock.lake.page import newest_rows
 from airflow_provider_cloudlock.lake.parquet import PublishedFile, write
 from airflow_provider_cloudlock.lake.receipt import Receipt
@@ -42,7 +42,7 @@ class Published:
     :param sha256: of the object.
     :param changed: whether the object was written.
     :param vanished_kept: rows published before that are not among the new records.
-    :param superseded: published slices inside this one, which are to go.
+    :param superseded: published slices inside this one, which are to go, and which version of each was taken in.
     """
 
     path: str
@@ -51,7 +51,7 @@ class Published:
     sha256: str
     changed: bool
     vanished_kept: int
-    superseded: tuple[Slice, ...]
+    superseded: Mapping[Slice, str | None]
 
 
 def superseded_by(slice_: Slice, store: Store) -> tuple[Slice, ...]:
@@ -94,7 +94,7 @@ def publish(
     :raises CloudlockDriftError: when another attempt published the slice meanwhile.
     """
     path = data_file(slice_)
-    inside = superseded_by(slice_, store)
+    inside = {each: store.version(data_file(each)) for each in superseded_by(slice_, store)}
     store.sweep(path)
     with scratch() as folder:
         local = folder / "published.parquet"
@@ -106,10 +106,10 @@ def publish(
         vanished = _vanished(earlier, spool, layout)
         kept = vanished.num_rows if on_vanished == "keep" else 0
         if vanished.num_rows and on_vanished == "fail":
+            first = vanished[layout.key][0].as_py()[:100]
             raise CloudlockDataError(
                 f"{vanished.num_rows} records of {store.uri(path)} are no longer given by Cloudlock, the first with "
-                f"the id {vanished[layout.key][0].as_py()!r}. Nothing was changed. Choose on_vanished='keep' or 'drop' "
-                "if that is to be expected."
+                f"the id {first!r}. Nothing was changed. Choose on_vanished='keep' or 'drop' if that is to be expected."
             )
         if kept:
             spool.add_rows(vanished)
@@ -120,6 +120,7 @@ def publish(
             local = folder / "new.parquet"
             write(spool, local, slice_, layout, status)
             store.exchange(local, path, held)
+            _check_alone(store, slice_, inside, held)
         return Published(
             path=store.uri(path),
             rows=spool.rows,
@@ -131,15 +132,45 @@ def publish(
         )
 
 
-def settle(store: Store, slice_: Slice, receipt: Receipt, superseded: Iterable[Slice]) -> None:
+def _check_alone(store: Store, slice_: Slice, inside: Collection[Slice], held: str | None) -> None:
+    """Look whether another run has meanwhile published what overlaps a slice that was just published.
+
+    Of two such runs the later one sees it. If it made the object anew, it takes it back.
+
+    :raises CloudlockConfigError: when the two overlap in part, or the other one is the larger.
+    :raises CloudlockDriftError: when the other one lies inside.
+    """
+    try:
+        found = superseded_by(slice_, store)
+    except CloudlockConfigError:
+        if held is None:
+            store.remove(data_file(slice_))
+        raise
+    for each in set(found).difference(inside):
+        raise _came_between(store, slice_, each)
+
+
+def _came_between(store: Store, slice_: Slice, other: Slice) -> CloudlockDriftError:
+    return CloudlockDriftError(
+        f"{store.uri(data_file(other))} was published by another run while {store.uri(data_file(slice_))}, which holds "
+        "its window, was being made. A retry takes it in; until then its records may be there twice. See that no two "
+        "runs extract the same day at once, by a pool or by max_active_runs=1."
+    )
+
+
+def settle(store: Store, slice_: Slice, receipt: Receipt, superseded: Mapping[Slice, str | None]) -> None:
     """Write the receipt of a published slice, and remove what it made obsolete.
 
     An object goes last of all that belongs to it, so that what a crash leaves is found by the next run.
+
+    :raises CloudlockDriftError: when another run replaced an obsolete object after its records were taken in.
     """
     store.put_text(receipt.to_json(), receipt_file(slice_))
     if not receipt.quarantined:
         store.remove(quarantine_file(slice_))
-    for each in superseded:
+    for each, version in superseded.items():
+        if store.version(data_file(each)) not in (version, None):
+            raise _came_between(store, slice_, each)
         for file in (quarantine_file(each), receipt_file(each), data_file(each)):
             store.remove(file)
 

@@ -54,6 +54,7 @@ class Spool:
         self._file: IO[bytes] | None = None
         #: Records without a usable key or creation time, as they came, by a key made of all of them.
         self.unkept: dict[str, tuple[dict[str, Any], datetime | None]] = {}
+        self._unkept_count = 0
 
     @property
     def rows(self) -> int:
@@ -63,7 +64,7 @@ class Spool:
     @property
     def count(self) -> int:
         """How many records are held."""
-        return self.rows + len(self.unkept)
+        return self.rows + self._unkept_count
 
     @property
     def keys(self) -> pa.ChunkedArray:
@@ -81,6 +82,7 @@ class Spool:
     def add(self, page: ArrowPage) -> None:
         """Take in a page that changes no more."""
         self.unkept.update(page.unkept)
+        self._unkept_count += len(page.unkept)
         self.add_rows(page.table)
 
     def add_rows(self, table: pa.Table) -> None:
@@ -96,6 +98,7 @@ class Spool:
     def join(self, other: Spool) -> None:
         """Take in all that another one holds."""
         self.unkept.update(other.unkept)
+        self._unkept_count += other._unkept_count
         for table in other.as_they_came():
             self.add_rows(table)
 

@@ -112,8 +112,8 @@ class Store:
     def exchange(self, local: Path, relative: str, held: str | None) -> None:
         """Publish a file in place of one version, and of no other: who was held up must not undo what came later.
 
-        S3, Google Cloud Storage and Azure see to that themselves; elsewhere a moment remains between the look and
-        the write.
+        S3, Google Cloud Storage and Azure see to that themselves; on a local disk a lock does. Elsewhere a moment
+        remains between the look and the write.
 
         :param local: the file.
         :param relative: where to.
@@ -128,9 +128,19 @@ class Store:
                     if self._is_other(local, relative):
                         raise self._outrun(relative) from error
                 return
-        if self.version(relative) != held:
-            raise self._outrun(relative)
-        self._put(local, relative)
+        with self._kept_apart(relative):
+            if self.version(relative) != held:
+                raise self._outrun(relative)
+            self._put(local, relative)
+
+    @contextmanager
+    def _kept_apart(self, relative: str) -> Iterator[None]:
+        """Keep the attempts apart that publish the same file, where that can be done."""
+        if not self._local:
+            yield
+            return
+        with explained(self.uri(relative), "locked"), disk.locked(Path(self._path(relative)).parent):
+            yield
 
     def _is_other(self, local: Path, relative: str) -> bool:
         """Whether another file is published than this one."""

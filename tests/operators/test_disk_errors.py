@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def full_destination() -> None:
     """Fill the destination's disk as soon as a file is begun there."""
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "fcntl.flock":
+        if event == "fcntl.flock" and stat.S_ISREG(os.fstat(arguments[0]).st_mode):
             fill_up(arguments[0])
 
     sys.addaudithook(hear)

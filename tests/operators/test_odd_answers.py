@@ -1,0 +1,79 @@
+"""Answers that are JSON, and yet hold what cannot be kept without loss: an error in words, or kept as it came."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_cloudlock.exceptions import CloudlockResponseError
+from tests.api.asking import client_of
+from tests.api.reading import read
+from tests.operators.conftest import Extract
+from tests.operators.lake import DAY, QUARANTINE, Lake, hour
+from tests.support import Habits, Tenant, record, rewritten
+
+OUT_OF_CALENDAR = ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"]
+
+
+def written(field: str, value: str, of: str = "") -> Any:
+    """A fault that writes another value into a field of the records, or of those whose value begins so."""
+    old = re.compile(f'"{field}":"{of}[^"]*"'.encode())
+    return rewritten(lambda body: old.sub(f'"{field}":"{value}"'.encode(), body))
+
+
+@pytest.mark.parametrize("value", OUT_OF_CALENDAR)
+def test_a_time_that_python_cannot_read_is_kept_as_it_came(extract: Extract, lake: Lake, value: str) -> None:
+    with Tenant([record(7, hour(3)), record(8, hour(4))], faults=written("end_time", value)) as tenant:
+        assert extract(tenant)["rows"] == 2
+    assert [(row["end_time"], row["_extra"]) for row in lake.rows()] == [(None, f'{{"end_time":"{value}"}}')] * 2
+
+
+@pytest.mark.parametrize("value", OUT_OF_CALENDAR)
+def test_a_creation_time_that_python_cannot_read_is_none(extract: Extract, lake: Lake, value: str) -> None:
+    records = [record(n, hour(n)) for n in range(1, 8)]
+    with Tenant(records, Habits(cap=4), faults=written("created_at", value, f"{DAY}T03")) as tenant:
+        with pytest.raises(AirflowFailException, match=r"1 records of the slice .* have no usable id or creation time"):
+            extract(tenant)
+        assert extract(tenant, max_quarantined=1)["rows"] == 6
+    assert value in lake.path(QUARANTINE).read_text()
+
+
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"a":' * 400 + "1" + "}" * 400])
+def test_what_is_nested_too_deeply_is_said(extract: Extract, lake: Lake, deep: str) -> None:
+    fault = rewritten(lambda body: body.replace(b'"id":7,', f'"id":7,"x":{deep},'.encode()))
+    with (
+        Tenant([record(7, hour(3))], faults=fault) as tenant,
+        pytest.raises(CloudlockResponseError, match="nested too deeply to be kept"),
+    ):
+        extract(tenant)
+    assert lake.files == []
+
+
+SAME_ID = [
+    ([record(13, hour(3)), record(13, hour(9)) | {"id": "13", "description": "another one"}], Habits()),
+    ([record(13, hour(3)), record(13, hour(30)) | {"description": "another one"}], Habits(ignores=["created_before"])),
+]
+
+
+@pytest.mark.parametrize(("records", "habits"), SAME_ID, ids=["as number and text", "on another day"])
+def test_two_records_of_one_id_are_not_taken_for_one(
+    extract: Extract, lake: Lake, records: list[Any], habits: Habits
+) -> None:
+    with Tenant(records, habits) as tenant:
+        with pytest.raises(AirflowFailException, match=r"two records of the same id .* created at different times"):
+            extract(tenant)
+        with client_of(tenant), pytest.raises(Exception, match="two records of the id '13'"):
+            read(tenant)
+    assert lake.files == []
+
+
+def test_records_that_cannot_be_kept_are_told_apart_by_all_they_hold(extract: Extract, lake: Lake) -> None:
+    twins = [record(7, hour(1)) | {"created_at": None, "description": text} for text in ("one", "another")]
+    with Tenant(twins) as tenant:
+        extract(tenant, max_quarantined=2)
+    lines = lake.path(QUARANTINE).read_text().splitlines()
+    assert len(lines) == 2
+    assert "another" in lines[0] + lines[1]
