@@ -1,0 +1,104 @@
+"""An audit for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+
+from airflow_provider_cloudlock.audit.days import Day
+from airflow_provider_cloudlock.audit.report import Audit
+
+_WIDTH = 100
+#: Header, what a column says of a day, and of all days.
+Column = tuple[str, Callable[[Day], str], str]
+
+_PROOFS = {("single_response",): "single", ("anchored",): "anchored", (): "-"}
+
+
+def as_table(audit: Audit) -> str:
+    """Lay an audit out as a table, with the findings below it."""
+    versions = ", ".join(map(str, audit.schema_versions))
+    lines = [
+        f"{audit.resource} in {audit.uri}" + f", schema version {versions}" * (len(audit.schema_versions) == 1),
+        f"{audit.start} to {audit.last}, UTC days, looked at {audit.made_at:%Y-%m-%d %H:%M} UTC",
+        "",
+        *_laid_out(columns(audit), audit.days),
+        "",
+        *_findings(audit),
+        audit.summary,
+    ]
+    return "\n".join(lines)
+
+
+def age_of(age: timedelta | None) -> str:
+    """Write an age in its largest unit."""
+    if age is None:
+        return "-"
+    for unit, length in (("d", timedelta(days=1)), ("h", timedelta(hours=1))):
+        if age >= 2 * length:
+            return f"{age // length} {unit}"
+    return f"{age // timedelta(minutes=1)} m"
+
+
+def proof_of(day: Day) -> str:
+    """Write the proofs of a day in a word."""
+    return _PROOFS.get(day.proofs, "both")
+
+
+def span_of(days: list[Day]) -> str:
+    """Write some days on end."""
+    return f"{days[0].day}" + f" to {days[-1].day}" * (len(days) > 1)
+
+
+def api_of(day: Day) -> str:
+    """Write Cloudlock's count, and how it differs from the lake's."""
+    if day.api_rows is None:
+        return "-"
+    return f"{day.api_rows}" + f" {day.api_more:+}" * bool(day.api_more)
+
+
+def columns(audit: Audit) -> list[Column]:
+    """Return the columns that this audit has."""
+    whole = sum(day.is_whole for day in audit.days)
+    found: list[Column] = [
+        ("Day", lambda day: day.day.isoformat(), "all"),
+        ("Rows", lambda day: _count(day.rows), _count(audit.rows)),
+        ("Proof", proof_of, ""),
+        ("Last extraction", lambda day: f"{day.extracted_at:%Y-%m-%d %H:%M}" if day.extracted_at else "-", ""),
+        ("Age", lambda day: age_of(audit.age(day)), ""),
+        ("Vanished kept", lambda day: _count(day.vanished_kept if day.slices else None), _count(audit.vanished_kept)),
+        ("Quaran- tined", lambda day: _count(day.quarantined if day.slices else None), _count(audit.quarantined)),
+    ]
+    if len(audit.schema_versions) > 1:
+        found.append(("Schema", lambda day: ", ".join(map(str, day.schema_versions)) or "-", ""))
+    if audit.against_api:
+        found.append(("At Cloudlock", api_of, _count(audit.api_rows)))
+    found.append(("Verdict", lambda day: ", ".join(day.kinds) or "whole", f"{whole} whole"))
+    return found
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _laid_out(shown: list[Column], days: Iterable[Day]) -> Iterator[str]:
+    """Give the lines of the table, the words of its header in two of them."""
+    texts = []
+    for header, of_day, of_all in shown:
+        first, _, second = header.rpartition(" ")
+        cells = [first, second, *map(of_day, days), of_all]
+        width = max(map(len, cells))
+        rule = "-" * width
+        cells = [*cells[:2], rule, *cells[2:-1], rule, of_all]
+        left = header in ("Day", "Verdict")
+        texts.append([cell.ljust(width) if left else cell.rjust(width) for cell in cells])
+    return ("  ".join(line).rstrip() for line in zip(*texts, strict=True))
+
+
+def _findings(audit: Audit) -> Iterator[str]:
+    for days, finding in audit.found():
+        text = f"{span_of(days)}  {finding.kind}: {finding.text}"
+        yield from textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 12, break_on_hyphens=False)
+    if not audit.is_whole:
+        yield ""

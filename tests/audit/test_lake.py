@@ -1,0 +1,95 @@
+"""Lakes made by the operator itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from tests.audit.receipts import audited, kinds, texts
+from tests.operators.conftest import Extract
+from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, hour
+from tests.support import Habits, Tenant, day_of_records, record
+
+THIRD = "2026-01-04"
+
+
+def test_what_an_extract_leaves_is_whole(extract: Extract, lake: Lake) -> None:
+    with Tenant([*day_of_records(DAY, 40), *day_of_records(NEXT, 30)], Habits(cap=20)) as tenant:
+        extract(tenant, DAY, THIRD)
+        tenant.delete(tenant.records[0]["id"])
+        extract(tenant, DAY, NEXT)
+    found = audited(lake, DAY, THIRD, verify=True)
+    assert found.is_whole
+    assert [(day.rows, day.vanished_kept, day.quarantined) for day in found.days] == [(40, 1, 0), (30, 0, 0)]
+    assert (found.rows, found.vanished_kept) == (70, 1)
+    assert found.days[0].proofs == ("anchored",)
+    receipt = lake.receipt()
+    assert found.days[0].bytes == receipt["bytes"] == lake.path(OBJECT).stat().st_size
+
+
+def test_a_bigger_slice_in_place_of_smaller_ones_is_whole(extract: Extract, lake: Lake) -> None:
+    with Tenant(day_of_records(DAY, 40)) as tenant:
+        extract(tenant, DAY, hour(6))
+        assert kinds(audited(lake)) == [("gap",)]
+        extract(tenant)
+    assert audited(lake, verify=True).is_whole
+
+
+def test_a_day_that_failed_for_its_records(extract: Extract, lake: Lake) -> None:
+    with Tenant([*day_of_records(DAY, 4), record(9, hour(3)) | {"id": None}]) as tenant:
+        with pytest.raises(AirflowFailException):
+            extract(tenant)
+        assert kinds(audited(lake)) == [("gap", "quarantine")]
+        extract(tenant, max_quarantined=1)
+    found = audited(lake)
+    assert found.is_whole
+    assert found.quarantined == 1
+
+
+def test_a_flipped_bit_is_seen_when_the_object_is_read_again(extract: Extract, lake: Lake) -> None:
+    with Tenant(day_of_records(DAY, 40)) as tenant:
+        extract(tenant)
+    data = bytearray(lake.path(OBJECT).read_bytes())
+    data[len(data) // 3] ^= 1
+    lake.write(OBJECT, bytes(data))
+    assert audited(lake).is_whole, "of the same size"
+    found = audited(lake, verify=True)
+    assert kinds(found) == [("changed",)]
+    assert "SHA-256" in texts(found)[0]
+
+
+@pytest.mark.parametrize("rows", [39, 41])
+def test_a_receipt_of_other_rows(extract: Extract, lake: Lake, rows: int) -> None:
+    with Tenant(day_of_records(DAY, 40)) as tenant:
+        extract(tenant)
+    lake.write(RECEIPT, json.dumps(lake.receipt() | {"rows": rows}).encode())
+    assert audited(lake).is_whole
+    found = audited(lake, verify=True)
+    assert f"holds 40 rows, where its receipt speaks of {rows} rows" in texts(found)[0]
+
+
+def test_an_object_that_is_no_parquet(extract: Extract, lake: Lake) -> None:
+    import hashlib
+
+    with Tenant(day_of_records(DAY, 40)) as tenant:
+        extract(tenant)
+    data = b"PAR1 no more"
+    claims = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    lake.write(OBJECT, data)
+    lake.write(RECEIPT, json.dumps(lake.receipt() | claims).encode())
+    assert "cannot be read" in texts(audited(lake, verify=True))[0]
+
+
+def test_nothing_is_written(extract: Extract, lake: Lake, tmp_path: Path) -> None:
+    with Tenant(day_of_records(DAY, 40)) as tenant:
+        extract(tenant)
+    before = lake.snapshot()
+    found = audited(lake, "2026-01-01", THIRD, verify=True)
+    assert lake.snapshot() == before
+    assert pq.ParquetFile(lake.path(OBJECT)).metadata.num_rows == found.rows
+    assert asdict(found)["days"][1]["rows"] == 40
