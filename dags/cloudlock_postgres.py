@@ -1,0 +1,252 @@
+r"""
+Load Cloudlock threats from the lake into Postgres: one transaction for each slice.
+
+The official Arrow provider sends the Parquet object, batch by batch, into a temporary table; SQL then puts its rows in
+the place of those the window had. The ledger table ``cloudlock_loads`` remembers which object each loaded window came
+from, so a load brings in only what the warehouse does not have, and may run twice, late, in any order or beside
+another.
+
+What a load brings in is the object that lies in the lake when its turn has come, whatever the extract said of it: an
+older receipt can never bring back older rows.
+
+Postgres can keep everything the lake holds but one: a NUL character. It is written ``\u0000``, as in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Param, task
+from airflow.sdk.exceptions import AirflowFailException
+from cloudlock_common import local_copy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from adbc_driver_manager.dbapi import Connection
+
+log = logging.getLogger(__name__)
+
+#: An ordinary Airflow connection of the type Postgres.
+CONNECTION = "postgres_default"
+
+_NAME = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
+
+SCHEMA = Param(
+    "public",
+    type="string",
+    pattern=_NAME,
+    description="Schema of the tables `cloudlock_threats` and `cloudlock_loads`, which are made when missing. The "
+    f"schema itself must exist, in the database of the connection `{CONNECTION}`.",
+)
+
+#: ``_extra`` is json, which keeps the text to the last character; jsonb would forget how numbers were written and which
+#: keys came twice, and refuse a NUL and half a surrogate pair. The index finds the rows of a window; it is unique, so
+#: that none can ever be there twice. The id alone is not: the lake has a record whose time was changed in two slices.
+TABLES = (
+    """
+    create table if not exists "cloudlock_threats" (
+        "id" text not null,
+        "created_at" timestamptz,
+        "updated_at" timestamptz,
+        "detected_at" timestamptz,
+        "start_time" timestamptz,
+        "end_time" timestamptz,
+        "status" text,
+        "dismissed_at" timestamptz,
+        "dismiss_reason" text,
+        "threat_risk" text,
+        "threat_type" text,
+        "threat_entity" text,
+        "short_description" text,
+        "description" text,
+        "event_count" bigint,
+        "platforms" text[],
+        "locations" text[],
+        "users" jsonb,
+        "suspicious_ip" text,
+        "_extra" json
+    )
+    """,
+    """
+    create unique index if not exists "cloudlock_threats_time_id"
+    on "cloudlock_threats" (coalesce("created_at", "detected_at"), "id")
+    """,
+    """
+    create table if not exists "cloudlock_loads" (
+        "resource" text not null,
+        "window_start" timestamptz not null,
+        "window_end" timestamptz not null,
+        "sha256" text not null,
+        "rows" bigint not null,
+        "path" text not null,
+        "loaded_at" timestamptz not null default current_timestamp,
+        primary key ("resource", "window_start", "window_end")
+    )
+    """,
+)
+
+#: Columns that travel as text, and what Postgres makes of them.
+CASTS = {"users": "jsonb", "_extra": "json"}
+
+#: Rows held in memory at a time.
+BATCH = 10_000
+
+
+@task
+def load(extracts: Sequence[dict[str, Any]], schema: str) -> dict[str, int]:
+    """
+    Bring the warehouse level with the lake for every slice the extracts name.
+
+    :param extracts: what ``CloudlockToObjectStorageOperator`` returned, once for each of its tasks.
+    :param schema: the schema of the tables.
+    """
+    from airflow.providers.apache.arrow.hooks.adbc import AdbcHook
+
+    if not re.fullmatch(_NAME, schema):
+        raise AirflowFailException(
+            f"schema {schema!r} is no plain name: 1 to 63 ASCII letters, digits and underscores, no digit first."
+        )
+    hook = AdbcHook(adbc_conn_id=CONNECTION)
+    hook.driver = "adbc_driver_postgresql"  # a connection of the type Postgres does not name it
+    done = {"slices_loaded": 0, "slices_skipped": 0, "rows_loaded": 0}
+    with closing(hook.get_conn()) as connection:
+        # What mapped tasks return is a lazy sequence, and a loop takes a failed look-up for its end: [:] fetches all of
+        # it or fails.
+        for extract in extracts[:]:
+            for part in extract["slices"]:
+                with transaction(connection, schema):
+                    if is_loaded(connection, extract["resource"], part):
+                        done["slices_skipped"] += 1
+                    else:
+                        done["rows_loaded"] += load_slice(connection, extract["resource"], part)
+                        done["slices_loaded"] += 1
+    log.info("%s: %s", schema, done)
+    return done
+
+
+@contextmanager
+def transaction(connection: Connection, schema: str) -> Iterator[None]:
+    """
+    Commit what happens inside, all of it or, on any error, nothing; one load at a time.
+
+    The others wait here, and then see what this one did. As the object is fetched inside, a later load never has an
+    older one.
+    """
+    try:
+        ask(connection, "set transaction isolation level read committed")
+        ask(connection, f'set local search_path to "{schema}"')
+        ask(connection, "select pg_advisory_xact_lock(hashtextextended($1, 0))::text", f"cloudlock_loads of {schema}")
+        # Not asked for every time, so that a load needs no right to make tables where somebody made them for it.
+        if ask(connection, "select to_regclass('cloudlock_loads') is null") == [(True,)]:
+            for statement in TABLES:
+                ask(connection, statement)
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def is_loaded(connection: Connection, resource: str, part: dict[str, Any]) -> bool:
+    """
+    Tell whether the warehouse holds this very object.
+
+    The extract's ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its
+    retry that nothing changed.
+    """
+    start, end = map(datetime.fromisoformat, part["window"])
+    found = ask(
+        connection,
+        'select 1 from "cloudlock_loads" '
+        'where "resource" = $1 and "window_start" = $2 and "window_end" = $3 and "sha256" = $4',
+        *(resource, start, end, part["sha256"]),
+    )
+    return bool(found)
+
+
+def load_slice(connection: Connection, resource: str, part: dict[str, Any]) -> int:
+    """Replace the rows of one slice's window by those of its object, and return how many there are now."""
+    start, end = map(datetime.fromisoformat, part["window"])
+    with local_copy(part["path"]) as (file, sha256):
+        rows, columns = stage(connection, file)
+    names = ", ".join(f'"{name}"' for name in columns)
+    values = ", ".join(f'"{name}"::{CASTS[name]}' if name in CASTS else f'"{name}"' for name in columns)
+    ask(
+        connection,
+        'delete from "cloudlock_threats" '
+        'where coalesce("created_at", "detected_at") >= $1 and coalesce("created_at", "detected_at") < $2',
+        *(start, end),
+    )
+    ask(connection, f'insert into "cloudlock_threats" ({names}) select {values} from "cloudlock_staging"')
+    ask(connection, 'drop table "cloudlock_staging"')
+    # Every older note on these rows is void now, whether its window was this one, a part of it or reached beyond.
+    ask(
+        connection,
+        'delete from "cloudlock_loads" where "resource" = $1 and "window_start" < $2 and "window_end" > $3',
+        *(resource, end, start),
+    )
+    ask(
+        connection,
+        'insert into "cloudlock_loads" ("resource", "window_start", "window_end", "sha256", "rows", "path") '
+        "values ($1, $2, $3, $4, $5, $6)",
+        *(resource, start, end, sha256, rows, part["path"]),
+    )
+    return rows
+
+
+def stage(connection: Connection, file: Path) -> tuple[int, list[str]]:
+    """Send a Parquet file into the temporary table ``cloudlock_staging``, and return its rows and columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet, connection.cursor() as cursor:
+        batches = map(storable, parquet.iter_batches(BATCH))
+        schema = storable(pa.RecordBatch.from_pylist([], parquet.schema_arrow)).schema
+        reader = pa.RecordBatchReader.from_batches(schema, batches)
+        return cursor.adbc_ingest("cloudlock_staging", reader, mode="create", temporary=True), schema.names
+
+
+def storable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Write NUL characters as Postgres can hold them, and lists of objects as JSON."""
+    import pyarrow as pa
+
+    columns = {}
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        columns[name] = without_nul(values)
+        if not columns[name].equals(values):
+            log.warning("There are NUL characters in %s. Postgres cannot hold them: they are written \\u0000.", name)
+        if pa.types.is_list(values.type) and pa.types.is_struct(values.type.value_type):
+            texts = (None if value is None else json.dumps(value) for value in columns[name].to_pylist())
+            columns[name] = pa.array(texts, pa.string())
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def without_nul(values: pa.Array) -> pa.Array:
+    r"""Write every NUL character, however deep, as ``\u0000``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    if pa.types.is_string(kind):
+        return pc.replace_substring(values, "\0", "\\u0000")
+    if pa.types.is_list(kind):
+        buffers, items = values.buffers()[:2], without_nul(values.values)
+        return pa.Array.from_buffers(kind, len(values), buffers, offset=values.offset, children=[items])
+    if pa.types.is_struct(kind):
+        fields = [without_nul(field) for field in values.flatten()]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=values.is_null())
+    return values
+
+
+def ask(connection: Connection, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Run one statement, and return what it answers."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values or None)
+        return cursor.fetchall() if cursor.description else []
