@@ -116,18 +116,12 @@ class RecordFormat:
         """Read an answer.
 
         :raises CloudlockResponseError: when it is not a page.
-        :raises CloudlockDataError: when two of its records have the same key.
         """
         echo, items = open_envelope(strict_json.loads(body))
         marks = [Mark(key_of(item, self._resource.key), time_of(item, self._resource.time_fields)) for item in items]
         times = [mark.created for mark in marks if mark.created is not None]
         records: dict[str, Record] = {}
         for mark, item in zip(marks, items, strict=True):
-            if mark.key in records and time_of(records[mark.key], self._resource.time_fields) != mark.created:
-                raise CloudlockDataError(
-                    f"One answer has two records of the id {mark.key[:100]!r} that were created at different times, so "
-                    "that one would be lost. Report it to Cloudlock support."
-                )
             if mark.key not in records or _version(item) >= _version(records[mark.key]):
                 records[mark.key] = item
         return RecordPage(

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_cloudlock.exceptions import CloudlockDataError
 from airflow_provider_cloudlock.lake.arrow_json import as_table, envelope_of, identified, is_utf8, parse
 from airflow_provider_cloudlock.lake.memory import ONE_AT_A_TIME
 from airflow_provider_cloudlock.lake.odd import OddReader, Unkept
@@ -39,7 +38,6 @@ class ArrowFormat:
         """Read an answer.
 
         :raises CloudlockResponseError: when it is not a page.
-        :raises CloudlockDataError: when two of its records have the same key.
         """
         with ONE_AT_A_TIME:
             page = self._decode_well_formed(body)
@@ -106,11 +104,4 @@ class ArrowFormat:
         if distinct == table.num_rows:
             return page
         newest = newest_rows(table, self._layout.key)
-        if pa.table([table[self._layout.key], created], ["key", "created"]).group_by(["key", "created"]).aggregate(
-            []
-        ).num_rows != len(newest):
-            raise CloudlockDataError(
-                "One answer has two records of the same id that were created at different times, so that one would "
-                "be lost. Nothing was published. Report it to Cloudlock support."
-            )
         return replace(page, table=table.take(newest), created=created.take(newest))

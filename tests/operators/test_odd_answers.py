@@ -9,8 +9,6 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_cloudlock.exceptions import CloudlockResponseError
-from tests.api.asking import client_of
-from tests.api.reading import read
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, QUARANTINE, Lake, hour
 from tests.support import Habits, Tenant, record, rewritten
@@ -49,24 +47,6 @@ def test_what_is_nested_too_deeply_is_said(extract: Extract, lake: Lake, deep: s
         pytest.raises(CloudlockResponseError, match="nested too deeply to be kept"),
     ):
         extract(tenant)
-    assert lake.files == []
-
-
-SAME_ID = [
-    ([record(13, hour(3)), record(13, hour(9)) | {"id": "13", "description": "another one"}], Habits()),
-    ([record(13, hour(3)), record(13, hour(30)) | {"description": "another one"}], Habits(ignores=["created_before"])),
-]
-
-
-@pytest.mark.parametrize(("records", "habits"), SAME_ID, ids=["as number and text", "on another day"])
-def test_two_records_of_one_id_are_not_taken_for_one(
-    extract: Extract, lake: Lake, records: list[Any], habits: Habits
-) -> None:
-    with Tenant(records, habits) as tenant:
-        with pytest.raises(AirflowFailException, match=r"two records of the same id .* created at different times"):
-            extract(tenant)
-        with client_of(tenant), pytest.raises(Exception, match="two records of the id '13'"):
-            read(tenant)
     assert lake.files == []
 
 
