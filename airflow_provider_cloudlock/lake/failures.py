@@ -85,6 +85,11 @@ def failure(uri: str, done: str, error: BaseException) -> CloudlockError:
         return CloudlockConfigError(
             f"{what}: its bucket or folder is not there any more. Create it again, or correct the destination."
         )
+    if isinstance(error, BlockingIOError):
+        return CloudlockUnavailableError(
+            f"{what}: another process on this machine has kept the folder locked for far longer than a file takes. "
+            "What was there stands. If that process hangs, end it; a retry begins anew."
+        )
     if is_refusal(error):
         return CloudlockConfigError(
             f"{what}: this is not allowed, or not possible there. What was there stands. Let the destination's "

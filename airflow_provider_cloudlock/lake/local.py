@@ -9,18 +9,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+#: Seconds after which whoever keeps a folder locked is taken to hang; a file takes far less.
+_PATIENCE = 60.0
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine that ask for the same lock out of a folder, which is made if missing."""
+    """Keep other processes of this machine that ask for the same lock out of a folder, which is made if missing.
+
+    :raises BlockingIOError: when one keeps it for too long.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems know no such locks; then there is none
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    free = Retrying(
+        retry=retry_if_exception_type(BlockingIOError),
+        stop=stop_after_delay(_PATIENCE),
+        wait=wait_fixed(0.02),
+        reraise=True,
+    )
+    try:
+        free(fcntl.flock, handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # some network file systems know no such locks; then there is none
 
 
 def replace(local: Path, target: Path) -> None:

@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
+from airflow_provider_cloudlock.lake import local
 from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, connection, hour, operator, stem
 from tests.support import Habits, Tenant, day_of_records, ids, record
 
@@ -224,23 +226,47 @@ def test_killed_at_any_request(worker: Worker, halves: Lake, tmp_path: Path, kin
 # --- two attempts at once ---------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def held_up(worker: Worker, tenant: Tenant, lake: Lake, step: int, status: int = 0) -> Iterator[None]:
+    """Hold up one attempt before a step, and let it go on to its end after what is done meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        attempt = pool.submit(worker.extract, tenant, lake, {"signal": signal.SIGSTOP, "step": step}, status=status)
+        while not worker.pid or Path(f"/proc/{worker.pid}/stat").read_text().split()[2] != "T":
+            assert not attempt.done(), attempt.result()
+            time.sleep(0.001)
+        try:
+            yield
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+        attempt.result()
+
+
 def test_an_attempt_that_was_held_up_takes_no_harm_and_does_none(
     worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = copied(halves, tmp_path)
-    with Tenant(TWO_DAYS) as tenant, ThreadPoolExecutor(1) as pool:
+    receipt_is_next = len(steps) - steps[::-1].index("open")
+    with Tenant(TWO_DAYS) as tenant:
         monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
-        held_up = {"signal": signal.SIGSTOP, "step": steps.index("os.rename") + 1}
-        first = pool.submit(worker.extract, tenant, lake, held_up)
-        while not worker.pid or Path(f"/proc/{worker.pid}/stat").read_text().split()[2] != "T":
-            time.sleep(0.001)
-        try:
+        with held_up(worker, tenant, lake, receipt_is_next):
             operator(lake.destination).execute({})
-            assert lake.objects == [OBJECT]
+            assert lake.files == [RECEIPT, OBJECT]
+    assert_whole(lake)
+    assert lake.files == [RECEIPT, OBJECT]
+
+
+def test_an_attempt_that_hangs_while_it_publishes(
+    worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = copied(halves, tmp_path)
+    monkeypatch.setattr(local, "_PATIENCE", 0.2)
+    with Tenant(TWO_DAYS) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        with held_up(worker, tenant, lake, steps.index("os.rename") + 1):
+            with pytest.raises(CloudlockUnavailableError, match="another process .* kept the folder locked"):
+                operator(lake.destination).execute({})
+            assert lake.objects == halves.objects
             assert len(list(lake.folder.rglob(".*.tmp"))) == 1
-        finally:
-            os.kill(worker.pid, signal.SIGCONT)
-        first.result()
     assert_whole(lake)
     assert lake.files == [RECEIPT, OBJECT]
 
