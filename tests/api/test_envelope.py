@@ -57,6 +57,11 @@ def test_a_page_tells_its_order_in_time(hours: list[int], ascending: bool, desce
     assert got.head(len(hours))[len(hours) - tail :] == got.tail()
 
 
+def test_a_page_with_a_record_of_no_known_time_is_in_no_order() -> None:
+    got = page(record(1, utc(2, 1)), record(2, utc(2, 2)) | {"created_at": "soon"}, record(3, utc(2, 3)))
+    assert (got.ascending, got.descending) == (False, False)
+
+
 def test_a_page_may_be_empty_and_its_envelope_bare() -> None:
     got = page()
     assert (got.rows, got.first, got.last, got.distinct) == (0, None, None, 0)
