@@ -270,14 +270,17 @@ def test_several_refusals_of_one_moment_halve_them_once() -> None:
 
 
 def test_a_server_that_asks_for_patience_gets_it_from_all() -> None:
-    with Tenant(day_of_records(DAY, 5), faults={1: throttled("1")}) as tenant, client_of(tenant) as client:
-        with ThreadPoolExecutor(1) as pool:
-            refused = pool.submit(ask, client)
-            while not client.throttled:
-                time.sleep(0.001)
-            time.sleep(0.05)
-            ask(client)
-            refused.result()
+    with (
+        Tenant(day_of_records(DAY, 5), faults={1: throttled("1")}) as tenant,
+        client_of(tenant) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        refused = pool.submit(ask, client)
+        while not client.throttled:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        ask(client)
+        refused.result()
     first, *others = (request.at for request in tenant.seen)
     assert len(others) == 2
     assert min(others) - first >= 0.9
