@@ -10,12 +10,15 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from airflow.sdk import ObjectStoragePath, Param
+from airflow.sdk import Asset, ObjectStoragePath, Param
 
 HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "cloudlock"
 
 #: The pool of the tasks that ask the API. Make one with few slots, and name it to the scheduler and the workers.
 POOL = os.environ.get("CLOUDLOCK_POOL", "default_pool")
+
+#: Tells those who follow it which days of the lake changed.
+THREATS = Asset("cloudlock_threats")
 
 LAKE = Param(
     f"file://{HOME}/lake",

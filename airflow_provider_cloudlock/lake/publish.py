@@ -13,7 +13,7 @@ import pyarrow as pa
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError, CloudlockDriftError
 from airflow_provider_cloudlock.lake.page import newest_rows
 from airflow_provider_cloudlock.lake.parquet import PublishedFile, write
-from airflow_provider_cloudlock.lake.receipt import Receipt
+from airflow_provider_cloudlock.lake.receipt import Receipt, is_announced
 from airflow_provider_cloudlock.lake.schemas import Layout
 from airflow_provider_cloudlock.lake.slices import Slice
 from airflow_provider_cloudlock.lake.spool import Spool
@@ -173,6 +173,13 @@ def settle(store: Store, slice_: Slice, receipt: Receipt, superseded: Mapping[Sl
             raise _came_between(store, slice_, each)
         for file in (quarantine_file(each), receipt_file(each), data_file(each)):
             store.remove(file)
+
+
+def was_announced(store: Store, slice_: Slice, sha256: str) -> bool:
+    """Tell whether an asset event told of a slice's object, by the receipt that stands."""
+    with scratch() as folder:
+        local = folder / "receipt"
+        return store.get(receipt_file(slice_), local) and is_announced(local.read_text("utf-8", "replace"), sha256)
 
 
 def quarantine(store: Store, slice_: Slice, records: Iterable[Mapping[str, Any]]) -> str:

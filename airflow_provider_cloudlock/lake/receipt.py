@@ -34,6 +34,8 @@ class Receipt:
     :param schema_version: of the columns.
     :param provider_version: of this package.
     :param request_form: the form of request that the API accepted; ``full`` is the usual one.
+    :param announced: whether an asset event told of the object as it is. A task that was stopped after it wrote, and
+        before it could tell, leaves it to the next one.
     """
 
     resource: str
@@ -59,6 +61,7 @@ class Receipt:
     schema_version: int
     provider_version: str
     request_form: str
+    announced: bool
 
     def to_json(self) -> str:
         """Write the receipt as an object of JSON, readable by people."""
@@ -68,3 +71,12 @@ class Receipt:
         """What goes into XCom and the asset event: references and counts."""
         names = ("window", "path", "rows", "bytes", "changed", "proof", "sha256", "vanished_kept", "quarantined")
         return {name: getattr(self, name) for name in names}
+
+
+def is_announced(receipt: str, sha256: str) -> bool:
+    """Whether a receipt says that an object was announced. Those of versions before this was noted count as if so."""
+    try:
+        told = json.loads(receipt)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("sha256") == sha256 and told.get("announced", True) is not False

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_cloudlock.api.resources import resource_named
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook, status_named
 from airflow_provider_cloudlock.instants import check_window, parse_bound
+from airflow_provider_cloudlock.operators.events import announce
 from airflow_provider_cloudlock.threads import one_ahead
 
 # pyarrow is imported when the task runs: a Dag file must not pay for it.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
+    from airflow_provider_cloudlock.lake.slices import Slice
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
@@ -50,9 +52,10 @@ class CloudlockToObjectStorageOperator(BaseOperator):
     :param max_quarantined: the most records of a slice that may be set apart because they have no id or no creation
         time; beyond it the task fails.
     :param cloudlock_conn_id: the connection to Cloudlock (templated).
-    :return: ``{"resource", "window", "rows", "slices"}``, also the extra of the event of every outlet asset; a slice
-        has ``window``, ``path``, ``rows``, ``bytes``, ``changed``, ``proof``, ``sha256``, ``vanished_kept`` and
-        ``quarantined``.
+    :return: ``{"resource", "window", "rows", "slices"}``; a slice has ``window``, ``path``, ``rows``, ``bytes``,
+        ``changed``, ``proof``, ``sha256``, ``vanished_kept`` and ``quarantined``. The same is the extra of the event of
+        every outlet asset. There is none when nothing changed; in the run of a partition that is a UTC day there is one
+        for each day that changed, with that day for its partition.
     :raises AirflowFailException: when a retry cannot help.
     :raises CloudlockError: when a later try may succeed.
     """
@@ -149,21 +152,18 @@ class CloudlockToObjectStorageOperator(BaseOperator):
                 superseded_by(each, store)
 
             extraction = Extraction(resource, reader, store, layout, status, self.on_vanished, self.max_quarantined)
-            receipts = []
+            receipts: dict[Slice, Receipt] = {}
             reads = (partial(extraction.read, each) for each in slices)
             for each, (found, held) in zip(slices, one_ahead(reads), strict=True):  # one is read, one published
-                receipt = extraction.publish(each, found, held)
-                self._log_receipt(receipt)
-                receipts.append(receipt.summary())
-        result = {
-            "resource": resource.name,
-            "window": [start.isoformat(), end.isoformat()],
-            "rows": sum(receipt["rows"] for receipt in receipts),
-            "slices": receipts,
-        }
-        for outlet in self.outlets:
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(result)
+                receipts[each] = extraction.publish(each, found, held)
+                self._log_receipt(receipts[each])
+            result = {
+                "resource": resource.name,
+                "window": [start.isoformat(), end.isoformat()],
+                "rows": sum(receipt.rows for receipt in receipts.values()),
+                "slices": [receipt.summary() for receipt in receipts.values()],
+            }
+            announce(self, context, result, receipts, extraction.note_announced)
         return result
 
     def _log_receipt(self, receipt: Receipt) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from airflow_provider_cloudlock import __version__
@@ -11,12 +12,12 @@ from airflow_provider_cloudlock.api.resources import Query, Resource
 from airflow_provider_cloudlock.exceptions import CloudlockDataError, CloudlockUnavailableError
 from airflow_provider_cloudlock.lake.memory import give_back
 from airflow_provider_cloudlock.lake.page import ArrowPage
-from airflow_provider_cloudlock.lake.publish import OnVanished, publish, quarantine, settle
+from airflow_provider_cloudlock.lake.publish import OnVanished, publish, quarantine, settle, was_announced
 from airflow_provider_cloudlock.lake.receipt import Receipt
 from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION, Layout
 from airflow_provider_cloudlock.lake.slices import Slice
 from airflow_provider_cloudlock.lake.spool import Spool
-from airflow_provider_cloudlock.lake.store import Store, data_file
+from airflow_provider_cloudlock.lake.store import Store, data_file, receipt_file
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +111,15 @@ class Extraction:
             schema_version=SCHEMA_VERSION,
             provider_version=__version__,
             request_form=found.request_form,
+            announced=not published.changed and was_announced(self._store, slice_, published.sha256),
         )
         settle(self._store, slice_, receipt, published.superseded)
         give_back()
         return receipt
+
+    def note_announced(self, slice_: Slice, receipt: Receipt) -> None:
+        """Note in a slice's receipt that an asset event tells of its object."""
+        self._store.put_text(replace(receipt, announced=True).to_json(), receipt_file(slice_))
 
     def _check_clock(self, slice_: Slice, found: ResultSet[Spool]) -> None:
         """Refuse a slice that is not over on the API's clock: more records may come. The worker's may be fast."""

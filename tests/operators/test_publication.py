@@ -42,7 +42,7 @@ TWO_DAYS = [*day_of_records(DAY, 24), *day_of_records(NEXT, 24)]
 ALL_FIELDS = {
     "resource", "window", "status", "path", "rows", "bytes", "sha256", "changed", "proof", "pages", "requests",
     "retries", "reported_total", "duplicates", "outside_window", "vanished_kept", "quarantined", "extracted_at",
-    "server_date", "clock_skew", "schema_version", "provider_version", "request_form",
+    "server_date", "clock_skew", "schema_version", "provider_version", "request_form", "announced",
 }  # fmt: skip
 
 
@@ -94,6 +94,7 @@ def test_the_receipt_agrees_with_the_object_and_with_the_server(extract: Extract
         "schema_version": 1,
         "provider_version": __version__,
         "request_form": "full",
+        "announced": False,
     }
     names = ("window", "path", "rows", "bytes", "changed", "proof", "sha256", "vanished_kept", "quarantined")
     assert result["slices"] == [{name: receipt[name] for name in names}]
