@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_cloudlock.api.resources import THREATS, Query
 from airflow_provider_cloudlock.exceptions import CloudlockDriftError
-from tests.api.reading import DAY, END, NEXT, START, WINDOW, keys, read
+from tests.api.reading import DAY, END, NEXT, START, WINDOW, keys, read, rows
 from tests.support import Habits, Record, Request, Tenant, day_of_records, ids, instant, record
 
 TIMED = replace(THREATS, bounds="time")
@@ -325,6 +325,38 @@ def test_one_reading_in_an_order_of_time_is_proof(order: str) -> None:
     with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
         assert_steady(tenant, read(tenant))
         assert [request.params["offset"] for request in tenant.seen].count("0") == 1
+
+
+def test_one_record_a_page_after_a_first_of_several_in_another_order_is_no_end() -> None:
+    def shrink(tenant: Tenant, request: Request) -> None:
+        tenant.behave(cap=5 if request.params["offset"] == "0" else 1)
+
+    with (
+        Tenant(MANY, Habits(total="absent", **BY_ID), before=shrink) as tenant,
+        pytest.raises(CloudlockDriftError, match="one record a page, so that none can be tied to the next"),
+    ):
+        read(tenant)
+
+
+@pytest.mark.parametrize(
+    ("updated_at", "kept"), [("2026-01-09T00:00:00Z", "changed"), ("2020-01-01T00:00:00Z", "held")]
+)
+def test_of_an_anchor_that_changed_in_the_last_reading_the_newer_version_stays(
+    kind: str, updated_at: str, kept: str
+) -> None:
+    anchor = sorted(MANY, key=lambda each: int(each["id"]))[39]
+    asked = []
+
+    def change(tenant: Tenant, request: Request) -> None:
+        asked.append(request.params["offset"])
+        if asked.count("39") == 2:
+            tenant.change(anchor["id"], updated_at=updated_at, description="changed")
+
+    held = [each | {"description": "held"} for each in MANY]
+    with Tenant(held, Habits(cap=40, **BY_ID), before=change) as tenant:
+        found = {str(each["id"]): each["description"] for each in rows(read(tenant, kind))}
+    assert asked.count("0") == 2
+    assert found == dict.fromkeys(ids(MANY), "held") | {str(anchor["id"]): kept}
 
 
 def test_two_readings_the_same_must_follow_each_other() -> None:
