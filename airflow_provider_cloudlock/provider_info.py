@@ -31,7 +31,7 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_provider_cloudlock.operators.cloudlock"],
             }
         ],
-        "cli": ["airflow_provider_cloudlock.audit.definition.get_commands"],
+        "cli": ["airflow_provider_cloudlock.cli.get_commands"],
         "connection-types": [
             {
                 "connection-type": "cloudlock",

@@ -3,8 +3,11 @@
 
 Trigger it by hand with the days `from` and `to`. They are UTC days, and half-open like every window here: `to` is the
 first day that is **not** fetched any more, so a year is 2026-01-01 to 2027-01-01.
-**plan** cuts the range into pieces of `days_per_task` days, **extract** reads up to four pieces at a time into the
-lake, and **load** brings every changed day into the DuckDB warehouse.
+**plan** asks Cloudlock how many records each day has, shows in its log what it should cost to read them, and cuts the
+range into pieces of `days_per_task` days. **extract** reads up to four pieces at a time into the lake, and **load**
+brings every changed day into the DuckDB warehouse.
+
+With `plan_only` the run ends after its plan: nothing is extracted.
 
 A piece that fails is retried alone. Days that are there already are read again, and written again only if they changed,
 so a range may overlap an earlier one or the days of `cloudlock_threats_daily`.
@@ -12,7 +15,8 @@ so a range may overlap an earlier one or the days of `cloudlock_threats_daily`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import logging
+from datetime import timedelta
 from itertools import pairwise
 
 from airflow.sdk import Param, dag, task
@@ -20,22 +24,32 @@ from airflow.sdk.exceptions import AirflowFailException
 from cloudlock_common import DEFAULT_ARGS, LAKE, POOL
 from cloudlock_duckdb import WAREHOUSE, load
 
+from airflow_provider_cloudlock.exceptions import CloudlockError
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
+log = logging.getLogger("airflow.task")
 
-@task
-def plan(first: str, end: str, days_per_task: str) -> list[dict[str, str]]:
-    """Cut the range into windows for the extract tasks."""
-    start, stop = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (first, end))
-    now = datetime.now(UTC)
-    if start >= stop:
-        raise AirflowFailException(f"from {first} must be before to {end}, the first day that is not fetched any more.")
-    if stop > now:
-        raise AirflowFailException(f"to {end} is still to come in UTC: choose {now:%Y-%m-%d} or earlier.")
-    starts = [start + timedelta(days=days) for days in range(0, (stop - start).days, int(days_per_task))]
+
+@task(pool=POOL)
+def plan(first: str, end: str, days_per_task: str, plan_only: str) -> list[dict[str, str]]:
+    """Show what the range should cost, and cut it into windows for the extract tasks."""
+    from airflow_provider_cloudlock.plan.report import plan as plan_of
+    from airflow_provider_cloudlock.plan.table import as_table
+
+    try:
+        planned = plan_of(first, end)
+    except CloudlockError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+    for line in as_table(planned).splitlines():
+        log.info(line)
+    if plan_only == "True":
+        return []  # no windows, so Airflow skips the tasks to come
+    starts = [planned.start + timedelta(days=days) for days in range(0, len(planned.days), int(days_per_task))]
     return [
         {"created_after": after.isoformat(), "created_before": before.isoformat()}
-        for after, before in pairwise([*starts, stop])
+        for after, before in pairwise([*starts, planned.end])
     ]
 
 
@@ -47,6 +61,7 @@ def plan(first: str, end: str, days_per_task: str) -> list[dict[str, str]]:
         "from": Param(type="string", format="date", description="First UTC day that is fetched."),
         "to": Param(type="string", format="date", description="First UTC day that is not fetched any more."),
         "days_per_task": Param(7, type="integer", minimum=1, maximum=366, description="Days read by one task."),
+        "plan_only": Param(False, type="boolean", description="Show the plan, in the log of its task, and end there."),
         "lake": LAKE,
         "warehouse": WAREHOUSE,
     },
@@ -55,9 +70,10 @@ def plan(first: str, end: str, days_per_task: str) -> list[dict[str, str]]:
 )
 def cloudlock_threats_range() -> None:
     """Plan, extract in parallel, load once."""
-    windows = plan("{{ params.from }}", "{{ params.to }}", "{{ params.days_per_task }}")
+    windows = plan("{{ params.from }}", "{{ params.to }}", "{{ params.days_per_task }}", "{{ params.plan_only }}")
     extract = CloudlockToObjectStorageOperator.partial(
         task_id="extract",
+        map_index_template="{{ task.created_after[:10] }} to {{ task.created_before[:10] }}",
         resource="threats",
         destination="{{ params.lake }}",
         max_active_tis_per_dagrun=4,

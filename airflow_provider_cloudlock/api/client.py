@@ -77,11 +77,12 @@ class CloudlockClient:
         ca_bundle: str | None = None,
         proxy: str | None = None,
     ) -> None:
-        self._base_url = base_url
+        #: Of the API, without a slash at its end.
+        self.base_url = base_url
         self._token = usable_token(token)
         self._timeout = timeout
         # A little slower, so that what arrives at the server never exceeds it however unevenly the way there is.
-        self._interval = 1.05 / requests_per_second if requests_per_second else 0.0
+        self.interval = 1.05 / requests_per_second if requests_per_second else 0.0
         verify: str | bool = True if ca_bundle is None else usable_bundle(ca_bundle)
         proxies = {}
         if proxy is not None:
@@ -134,7 +135,7 @@ class CloudlockClient:
         :param dropped: set when nobody wants the answer any more; nothing more is sent then.
         :raises CloudlockError: of the kind that tells what to do.
         """
-        where = f"GET {self._base_url}/{path}"
+        where = f"GET {self.base_url}/{path}"
         if "offset" in parameters:
             where += f" (offset {parameters['offset']}, limit {parameters['limit']})"
         dropped = dropped or threading.Event()
@@ -188,7 +189,7 @@ class CloudlockClient:
     def _fetch(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the body of an answer with status 200, and its type."""
         with self._session.get(
-            f"{self._base_url}/{path}",
+            f"{self.base_url}/{path}",
             params=parameters,
             stream=True,
             allow_redirects=False,
@@ -231,7 +232,7 @@ class CloudlockClient:
             with self._lock:
                 now = time.monotonic()
                 if now >= self._next_start:
-                    self._next_start = now + self._interval
+                    self._next_start = now + self.interval
                     self.requests += 1
                     return
                 wait = self._next_start - now

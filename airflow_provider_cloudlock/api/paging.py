@@ -90,7 +90,7 @@ class Reader(Generic[P, G_co]):
         self._client = client
         self._resource = resource
         self._format = page_format
-        self._page_size = page_size
+        self.page_size = page_size
         self._connections = connections
         self._background = Background(connections)
         self._budget = budget
@@ -167,7 +167,7 @@ class Reader(Generic[P, G_co]):
         :raises SetMovedError: when the pages do not fit together, in the way in which they are read.
         :raises _FormChanged: when the API must be asked in another form.
         """
-        size = self._page_size if first else self._resource.page_cap
+        size = self.page_size if first else self._resource.page_cap
         if first and at_most is not None and query.start is None and query.end is None:
             size = min(size, at_most)  # all that comes counts, so no more need come
         # What is known to have another status than the one asked for is not wanted, should the server send it.

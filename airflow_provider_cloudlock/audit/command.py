@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
 from argparse import Namespace
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NoReturn
-
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_cloudlock.audit.report import Audit, audit
 from airflow_provider_cloudlock.audit.table import as_table
 from airflow_provider_cloudlock.audit.wall import as_html
-from airflow_provider_cloudlock.exceptions import CloudlockError
+from airflow_provider_cloudlock.console import at_work, fail
 
 
 def run(arguments: Namespace) -> None:
@@ -25,21 +19,15 @@ def run(arguments: Namespace) -> None:
     :param arguments: as the definition names them.
     :raises SystemExit: always: 0 when every day is whole, 1 when something was found, 2 when no audit could be made.
     """
-    # As for Airflow's own commands: connections are looked up in its database too.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    _log_to_stderr()
-    try:
-        with redirect_stdout(sys.stderr):
-            found = audit(
-                arguments.destination,
-                arguments.start,
-                arguments.end,
-                resource=arguments.resource,
-                verify=arguments.verify,
-                cloudlock_conn_id=arguments.conn_id if arguments.against_api else None,
-            )
-    except (CloudlockError, AirflowNotFoundException) as error:
-        _fail(str(error))
+    with at_work():
+        found = audit(
+            arguments.destination,
+            arguments.start,
+            arguments.end,
+            resource=arguments.resource,
+            verify=arguments.verify,
+            cloudlock_conn_id=arguments.conn_id if arguments.against_api else None,
+        )
     if arguments.html is not None:
         _write(found, arguments.html)
     text = json.dumps(found.as_json(), indent=2) if arguments.json else as_table(found)
@@ -47,20 +35,8 @@ def run(arguments: Namespace) -> None:
     raise SystemExit(0 if found.is_whole else 1)
 
 
-def _log_to_stderr() -> None:
-    """Keep what is logged out of what is printed, which may be JSON."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setStream(sys.stderr)
-
-
 def _write(found: Audit, file: str) -> None:
     try:
         Path(file).write_text(as_html(found), encoding="utf-8")
     except OSError as error:
-        _fail(f"--html {file}: it cannot be written ({error.strerror}). Give a file in a folder that there is.")
-
-
-def _fail(why: str) -> NoReturn:
-    sys.stderr.write(f"{why}\n")
-    raise SystemExit(2)
+        fail(f"--html {file}: it cannot be written ({error.strerror}). Give a file in a folder that there is.")

@@ -97,7 +97,7 @@ class Audit:
         runs: list[tuple[list[Day], Finding]] = []
         for day in self.days:
             before = [run for run in runs if run[0][-1].day == day.day - timedelta(days=1)]
-            for finding in day.findings:
+            for finding in dict.fromkeys(day.findings):
                 run = next((days for days, same in before if same == finding), None)
                 if run is None:
                     runs.append(([day], finding))

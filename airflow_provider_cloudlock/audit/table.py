@@ -55,7 +55,13 @@ def api_of(day: Day) -> str:
     """Write Cloudlock's count, and how it differs from the lake's."""
     if day.api_rows is None:
         return "-"
-    return f"{day.api_rows}" + f" {day.api_more:+}" * bool(day.api_more)
+    return f"{day.api_rows}" + f" {day.api_more:+}" * bool(day.slices and day.api_more)
+
+
+def verdict_of(day: Day) -> str:
+    """Write what was found first, and how many kinds more."""
+    first, *others = day.kinds or ("whole",)
+    return first + f" +{len(others)}" * bool(others)
 
 
 def columns(audit: Audit) -> list[Column]:
@@ -65,16 +71,16 @@ def columns(audit: Audit) -> list[Column]:
         ("Day", lambda day: day.day.isoformat(), "all"),
         ("Rows", lambda day: _count(day.rows), _count(audit.rows)),
         ("Proof", proof_of, ""),
-        ("Last extraction", lambda day: f"{day.extracted_at:%Y-%m-%d %H:%M}" if day.extracted_at else "-", ""),
+        ("Last extraction", lambda day: f"{day.extracted_at:%Y-%m-%d}" if day.extracted_at else "-", ""),
         ("Age", lambda day: age_of(audit.age(day)), ""),
         ("Vanished kept", lambda day: _count(day.vanished_kept if day.slices else None), _count(audit.vanished_kept)),
         ("Quaran- tined", lambda day: _count(day.quarantined if day.slices else None), _count(audit.quarantined)),
     ]
     if len(audit.schema_versions) > 1:
-        found.append(("Schema", lambda day: ", ".join(map(str, day.schema_versions)) or "-", ""))
+        found.append(("Schema", lambda day: ",".join(map(str, day.schema_versions)) or "-", ""))
     if audit.against_api:
         found.append(("At Cloudlock", api_of, _count(audit.api_rows)))
-    found.append(("Verdict", lambda day: ", ".join(day.kinds) or "whole", f"{whole} whole"))
+    found.append(("Verdict", verdict_of, f"{whole} whole"))
     return found
 
 
@@ -93,7 +99,8 @@ def _laid_out(shown: list[Column], days: Iterable[Day]) -> Iterator[str]:
         cells = [*cells[:2], rule, *cells[2:-1], rule, of_all]
         left = header in ("Day", "Verdict")
         texts.append([cell.ljust(width) if left else cell.rjust(width) for cell in cells])
-    return ("  ".join(line).rstrip() for line in zip(*texts, strict=True))
+    space = "  " if sum(len(column[0]) + 2 for column in texts) <= _WIDTH else " "
+    return (space.join(line).rstrip() for line in zip(*texts, strict=True))
 
 
 def _findings(audit: Audit) -> Iterator[str]:

@@ -60,7 +60,7 @@ def _head(audit: Audit) -> str:
     ]
     if audit.against_api:
         stats.append(("-" if audit.api_rows is None else _plain(audit.api_rows), "counted by Cloudlock"))
-    cells = "".join(f"<div><dd>{escape(value)}</dd><dt>{name}</dt></div>" for value, name in stats)
+    cells = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for value, name in stats)
     return (
         f"<header>{_ring(whole, len(audit.days))}<div><p>Cloudlock {escape(audit.resource)} · {_long(audit.start)} to "
         f"{_long(audit.last)}</p><h1>{escape(audit.summary)}</h1><p class='uri'>{escape(audit.uri)}</p></div>"
@@ -133,7 +133,7 @@ def _told(day: Day, audit: Audit) -> str:
 
 def _level(day: Day, audit: Audit) -> int:
     """Tell how dark a day is: 0 without rows, else 1 to 5 by the root of its share of the largest day."""
-    return ceil(_LEVELS * sqrt((day.rows or 0) / _most(audit)) - 1e-9)
+    return ceil(_LEVELS * sqrt((day.rows or 0) / _most(audit)))
 
 
 def _most(audit: Audit) -> int:

@@ -20,11 +20,13 @@ from airflow_provider_cloudlock.threads import one_ahead
 
 # pyarrow is imported when the task runs: a Dag file must not pay for it.
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
     from airflow_provider_cloudlock.lake.slices import Slice
+    from airflow_provider_cloudlock.operators.lineage import Lineage
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
@@ -72,6 +74,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
     ui_color = "#c9e7f5"
 
     _running = False
+    _lineage: Lineage | None = None
 
     def __init__(
         self,
@@ -121,6 +124,12 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         if self._running:
             raise SystemExit("The task was asked to stop. What was published so far is whole; a retry goes on.")
 
+    def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
+        """Tell OpenLineage what was read and written, also by a task that failed."""
+        from airflow_provider_cloudlock.operators.lineage import facets_of
+
+        return facets_of(self._lineage)
+
     def _execute(self, context: Context) -> dict[str, Any]:
         resource = resource_named(self.resource)
         status = status_named(resource, self.status)
@@ -140,6 +149,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         from airflow_provider_cloudlock.lake.slices import slices_of
         from airflow_provider_cloudlock.operators.destination import store_at
         from airflow_provider_cloudlock.operators.extraction import Extraction
+        from airflow_provider_cloudlock.operators.lineage import Lineage
 
         layout = Layout(SCHEMAS[resource.name], resource.key, resource.time_fields)
         hook = CloudlockHook(self.cloudlock_conn_id)
@@ -152,11 +162,14 @@ class CloudlockToObjectStorageOperator(BaseOperator):
                 superseded_by(each, store)
 
             extraction = Extraction(resource, reader, store, layout, status, self.on_vanished, self.max_quarantined)
+            api = f"{hook.client.base_url}/{resource.path}"
+            lineage = self._lineage = Lineage(api, self.destination, resource.name, layout, start, end)
             receipts: dict[Slice, Receipt] = {}
             reads = (partial(extraction.read, each) for each in slices)
             for each, (found, held) in zip(slices, one_ahead(reads), strict=True):  # one is read, one published
                 receipts[each] = extraction.publish(each, found, held)
                 self._log_receipt(receipts[each])
+                lineage.add(receipts[each])
             result = {
                 "resource": resource.name,
                 "window": [start.isoformat(), end.isoformat()],

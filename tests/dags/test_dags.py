@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
+from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
 from tests.dags.conftest import DAGS
+from tests.operators.lake import connection
+from tests.support import Tenant, day_of_records, responds, throttled
 
 DAILY, RANGE = "cloudlock_threats_daily", "cloudlock_threats_range"
 
@@ -92,15 +96,34 @@ def test_a_range_is_read_by_four_tasks_at_a_time(dags: dict[str, DAG]) -> None:
     assert dag.task_dict["extract"].downstream_task_ids == {"load"}
 
 
-def plan(*args: str) -> list[list[str]]:
+def test_all_that_asks_the_api_for_a_range_waits_in_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudlock_common.POOL", "cloudlock")
+    dag = DagBag(str(DAGS / f"{RANGE}.py")).dags[RANGE]
+    assert {task.task_id: task.pool for task in dag.tasks} == {
+        "plan": "cloudlock",
+        "extract": "cloudlock",
+        "load": "default_pool",
+    }
+
+
+@pytest.fixture
+def tenant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tenant]:
+    """A tenant with two days of anomalies, known to Airflow."""
+    with Tenant([*day_of_records("2026-01-30", 12), *day_of_records("2026-01-31", 9)]) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        yield tenant
+
+
+def plan(first: str, end: str, days_per_task: str = "7", plan_only: str = "False") -> list[list[str]]:
     """Return the windows planned, as short as they can be written."""
     from cloudlock_threats_range import plan as task
 
-    windows: list[dict[str, Any]] = task.function(*args)
+    windows: list[dict[str, Any]] = task.function(first, end, days_per_task, plan_only)
     assert all(set(window) == {"created_after", "created_before"} for window in windows)
     return [[time.removesuffix("T00:00:00+00:00") for time in window.values()] for window in windows]
 
 
+@pytest.mark.usefixtures("tenant")
 def test_a_range_is_cut_into_pieces_that_leave_nothing_out() -> None:
     assert plan("2026-01-30", "2026-02-04", "2") == [
         ["2026-01-30", "2026-02-01"],
@@ -109,23 +132,62 @@ def test_a_range_is_cut_into_pieces_that_leave_nothing_out() -> None:
     ]
 
 
+@pytest.mark.usefixtures("tenant")
 @pytest.mark.parametrize("days_per_task", ["1", "7"])
 def test_the_end_is_not_included(days_per_task: str) -> None:
     assert plan("2026-01-02", "2026-01-03", days_per_task) == [["2026-01-02", "2026-01-03"]]
 
 
+@pytest.mark.usefixtures("tenant")
 def test_a_whole_number_of_pieces_has_no_empty_one() -> None:
-    assert plan("2026-01-01", "2026-01-15", "7") == [["2026-01-01", "2026-01-08"], ["2026-01-08", "2026-01-15"]]
+    assert plan("2026-01-01", "2026-01-15") == [["2026-01-01", "2026-01-08"], ["2026-01-08", "2026-01-15"]]
 
 
-@pytest.mark.parametrize("end", ["2026-01-02", "2026-01-03"])
-def test_an_empty_or_inverted_range_is_refused_for_good(end: str) -> None:
-    with pytest.raises(AirflowFailException, match=f"from 2026-01-03 must be before to {end}"):
-        plan("2026-01-03", end, "7")
+@pytest.mark.parametrize(
+    ("end", "what"),
+    [("2026-01-02", "ends before it starts"), ("2026-01-03", "is empty"), ("2999-01-01", "is still to")],
+)
+def test_nonsense_is_refused_for_good(tenant: Tenant, end: str, what: str) -> None:
+    with pytest.raises(AirflowFailException, match=what):
+        plan("2026-01-03", end)
+    assert tenant.seen == []
 
 
-def test_an_end_still_to_come_is_refused_for_good() -> None:
+@pytest.mark.usefixtures("tenant")
+def test_today_is_an_end_that_is_not_still_to_come() -> None:
     now = datetime.now(UTC)
-    with pytest.raises(AirflowFailException, match=f"choose {now:%Y-%m-%d} or earlier"):
-        plan("2026-01-03", f"{now + timedelta(days=1):%Y-%m-%d}", "7")
-    assert plan(f"{now - timedelta(days=1):%Y-%m-%d}", f"{now:%Y-%m-%d}", "7")
+    assert plan(f"{now - timedelta(days=1):%Y-%m-%d}", f"{now:%Y-%m-%d}")
+
+
+@pytest.mark.usefixtures("tenant")
+def test_the_log_shows_what_a_range_should_cost(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "airflow.task"):
+        plan("2026-01-30", "2026-02-02")
+    shown = [message.split() for message in caplog.messages if message.startswith(("2026", "all"))]
+    assert shown == [["2026-01-30", "12", "3"], ["2026-01-31", "9", "3"], ["2026-02-01", "0", "2"], ["all", "21", "8"]]
+    assert any("Records" in message for message in caplog.messages)
+
+
+@pytest.mark.usefixtures("tenant")
+def test_a_plan_alone_has_no_windows(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "airflow.task"):
+        assert plan("2026-01-30", "2026-02-01", plan_only="True") == []
+    assert "all" in {message.partition(" ")[0] for message in caplog.messages}
+
+
+def test_a_tenant_that_gives_no_counts_is_read_all_the_same(tenant: Tenant, caplog: pytest.LogCaptureFixture) -> None:
+    tenant.behave(total="absent")
+    with caplog.at_level("INFO", "airflow.task"):
+        assert plan("2026-01-30", "2026-02-01") == [["2026-01-30", "2026-02-01"]]
+    assert "unknown" in caplog.text
+
+
+def test_a_count_that_fails_fails_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(faults=throttled(61)) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        with pytest.raises(CloudlockUnavailableError):  # which Airflow retries
+            plan("2026-01-30", "2026-02-01")
+    with Tenant(faults=responds(401)) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        with pytest.raises(AirflowFailException, match="refuses the access token"):
+            plan("2026-01-30", "2026-02-01")

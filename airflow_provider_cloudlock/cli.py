@@ -1,4 +1,4 @@
-"""The command that Airflow takes in. Loaded at every ``airflow`` command, so it imports only what is loaded anyway."""
+"""The commands that Airflow takes in. Loaded at every ``airflow`` command, so it imports only what is loaded anyway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_c
 
 def get_commands() -> list[GroupCommand]:
     """Return what Airflow's command line is to know."""
-    return [GroupCommand(name="cloudlock", help="Look after the Cloudlock data in a lake", subcommands=(_AUDIT,))]
+    text = "Plan extractions of Cloudlock data, and look after the lake"
+    return [GroupCommand(name="cloudlock", help=text, subcommands=(_AUDIT, _PLAN))]
 
 
 def _arg(*flags: str, **options: Any) -> Any:
@@ -17,6 +18,7 @@ def _arg(*flags: str, **options: Any) -> Any:
 
 
 _DAY = "YYYY-MM-DD"
+_JSON = _arg("--json", action="store_true", help="Print JSON instead of a table")
 
 _AUDIT = ActionCommand(
     name="audit",
@@ -38,7 +40,23 @@ _AUDIT = ActionCommand(
             default="cloudlock_default",
             help="The connection to Cloudlock, for --against-api (default: cloudlock_default)",
         ),
-        _arg("--json", action="store_true", help="Print JSON instead of a table"),
+        _JSON,
         _arg("--html", metavar="FILE", help="Write a calendar for the browser, or the wall, to this file as well"),
+    ),
+)
+
+_PLAN = ActionCommand(
+    name="plan",
+    help="Tell what reading a range of days should cost",
+    description="Ask Cloudlock how many records each UTC day has, and tell how many requests, and about how much time, "
+    "it should take to read them. One request a day; nothing is read or written.",
+    epilog="Exit status: 0 here is the plan, 2 none could be made.",
+    func=lazy_load_command("airflow_provider_cloudlock.plan.command.run"),
+    args=(
+        _arg("--from", dest="start", metavar=_DAY, required=True, help="First UTC day asked for"),
+        _arg("--to", dest="end", metavar=_DAY, required=True, help="First UTC day not asked for"),
+        _arg("--resource", default="threats", help="What is to be extracted (default: threats)"),
+        _arg("--conn-id", default="cloudlock_default", help="The connection to Cloudlock (default: cloudlock_default)"),
+        _JSON,
     ),
 )

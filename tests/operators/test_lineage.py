@@ -1,0 +1,358 @@
+"""Lineage: what OpenLineage's own provider makes of a task, and what hooks tell where it is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from adlfs import AzureBlobFileSystem
+from airflow.providers.openlineage.extractors.manager import ExtractorManager
+from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
+from airflow.sdk import TaskInstanceState
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.io import attach, store
+from airflow.sdk.lineage import HookLineageCollector, get_hook_lineage_collector
+from fsspec.implementations.memory import MemoryFileSystem
+from openlineage.client import OpenLineageClient
+from openlineage.client.serde import Serde
+from openlineage.client.transport.noop import NoopConfig, NoopTransport
+
+from airflow_provider_cloudlock.api.resources import THREATS
+from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
+from airflow_provider_cloudlock.operators import lineage
+from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
+from airflow_provider_cloudlock.operators.lineage import Lineage
+from tests.operators.lake import DAY, NEXT, OBJECT, Lake, connection, hour, operator
+from tests.support import TOKEN, Tenant, day_of_records, record
+
+DAYS = (DAY, NEXT, "2026-01-04")
+#: A window of three days.
+WINDOW = (DAY, "2026-01-05")
+RECORDS = [each for day, count in zip(DAYS, (10, 20, 30), strict=True) for each in day_of_records(day, count)]
+UNKEPT = record(1, hour(30)) | {"id": None}
+LAYOUT = Layout(SCHEMAS["threats"], THREATS.key, THREATS.time_fields)
+#: A connection string as Azure gives it, its key made up.
+AZURE = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
+
+Told = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[HookLineageCollector]:
+    """Airflow's collector of hook lineage, as it is where OpenLineage or another reader of it is installed."""
+    found = HookLineageCollector()
+    monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: found)
+    yield found
+    get_hook_lineage_collector.cache_clear()
+
+
+@pytest.fixture
+def told(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Run the operator, and return the event that OpenLineage's provider makes of it."""
+
+    def run(tenant: Tenant, after: str = DAY, before: str = NEXT, nominal: str | None = None, **options: Any) -> Any:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        task = operator(options.pop("destination", lake.destination), after, before, **options)
+        state = TaskInstanceState.SUCCESS
+        try:
+            task.execute({})
+        except AirflowFailException:
+            state = TaskInstanceState.FAILED
+        return event(task, state, nominal)
+
+    return run
+
+
+def event(task: CloudlockToObjectStorageOperator, state: TaskInstanceState, nominal: str | None = None) -> Any:
+    """Let OpenLineage's provider ask the operator, and write the event as it would be sent."""
+    metadata = ExtractorManager().extract_metadata(SimpleNamespace(run_id="run"), task, state, SimpleNamespace())
+    adapter = OpenLineageAdapter(OpenLineageClient(transport=NoopTransport(NoopConfig())))
+    emit = adapter.complete_task if state is TaskInstanceState.SUCCESS else adapter.fail_task
+    made = emit(
+        run_id=str(UUID(int=0)),
+        job_name="dag.extract",
+        end_time="2026-01-06T00:00:00Z",
+        task=metadata,
+        nominal_start_time=nominal,
+        nominal_end_time=nominal,
+        owners=[],
+        tags=[],
+        job_description=None,
+    )
+    return json.loads(Serde.to_json(made))
+
+
+def statistics(event: dict[str, Any]) -> dict[str, int]:
+    """Return what is said to be written."""
+    (output,) = event["outputs"]
+    return {name: value for name, value in output["outputFacets"]["outputStatistics"].items() if name[0] != "_"}
+
+
+def failed(event: dict[str, Any]) -> set[str]:
+    """Return the assertions that do not hold; all are made."""
+    (output,) = event["outputs"]
+    found = {
+        (each["assertion"], each.get("column")): each["success"]
+        for each in output["facets"]["dataQualityAssertions"]["assertions"]
+    }
+    assert found.keys() == {
+        ("complete", None),
+        ("none_quarantined", None),
+        ("created_in_window", None),
+        ("unique", "id"),
+        ("not_null", "id"),
+    }
+    return {name for (name, _), success in found.items() if not success}
+
+
+# --- OpenLineage ------------------------------------------------------------------------------------------------------
+
+
+def test_the_api_is_the_input_and_the_folder_the_output(told: Told, lake: Lake) -> None:
+    with Tenant(RECORDS) as tenant:
+        event = told(tenant, *WINDOW)
+        assert [(each["namespace"], each["name"]) for each in event["inputs"]] == [(tenant.url, "api/v2/threats")]
+    assert [(each["namespace"], each["name"]) for each in event["outputs"]] == [("file", str(lake.folder))]
+    sizes = [lake.path(name).stat().st_size for name in lake.objects]
+    assert statistics(event) == {"rowCount": 60, "size": sum(sizes), "fileCount": 3}
+    assert failed(event) == set()
+    columns = {each["name"]: each["type"] for each in event["outputs"][0]["facets"]["schema"]["fields"]}
+    assert list(columns) == LAYOUT.schema.names
+    assert columns["created_at"] == "timestamp[us, tz=UTC]"
+    assert columns["users"] == "list<item: struct<display_name: string, email: string>>"
+
+
+def test_only_what_was_written_counts_as_output(told: Told, lake: Lake) -> None:
+    with Tenant(RECORDS) as tenant:
+        told(tenant, *WINDOW)
+        event = told(tenant, *WINDOW)
+        assert statistics(event) == {"rowCount": 0, "size": 0, "fileCount": 0}
+        assert failed(event) == set()
+        tenant.dismiss(RECORDS[0]["id"])
+        event = told(tenant, *WINDOW)
+    assert statistics(event) == {"rowCount": 10, "size": lake.path(OBJECT).stat().st_size, "fileCount": 1}
+    assert failed(event) == set()
+
+
+def test_an_empty_slice_is_a_file_without_rows(told: Told) -> None:
+    with Tenant([]) as tenant:
+        event = told(tenant)
+    assert (statistics(event)["rowCount"], statistics(event)["fileCount"]) == (0, 1)
+    assert failed(event) == set()
+
+
+def test_quarantined_records_show(told: Told) -> None:
+    with Tenant([*RECORDS, UNKEPT]) as tenant:
+        event = told(tenant, *WINDOW, max_quarantined=1)
+    assert statistics(event)["rowCount"] == 60
+    assert failed(event) == {"none_quarantined"}
+
+
+def test_what_was_written_before_a_failure_was_written(told: Told, lake: Lake) -> None:
+    with Tenant([*RECORDS, UNKEPT]) as tenant:
+        event = told(tenant, *WINDOW)
+    assert event["eventType"] == "FAIL"
+    assert lake.objects == [OBJECT]
+    assert statistics(event) == {"rowCount": 10, "size": lake.path(OBJECT).stat().st_size, "fileCount": 1}
+    assert failed(event) == {"complete"}
+
+
+def test_what_wrote_nothing_has_no_output(told: Told) -> None:
+    with Tenant([UNKEPT]) as tenant:
+        event = told(tenant, NEXT, "2026-01-04")
+        assert (len(event["inputs"]), event["outputs"]) == (1, [])
+        event = told(tenant, resource="unheard-of")
+    assert (event["eventType"], event["inputs"], event["outputs"]) == ("FAIL", [], [])
+
+
+def test_a_proof_that_is_none_shows(told: Told, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "_PROOFS", ("anchored",))
+    with Tenant(RECORDS) as tenant:
+        assert failed(told(tenant)) == {"complete"}
+        assert failed(told(tenant, page_size=3, destination=f"{lake.destination}/other")) == set()
+
+
+def test_the_window_is_the_nominal_time_of_a_run_without_an_interval(told: Told) -> None:
+    with Tenant(RECORDS) as tenant:
+        times = [
+            [event["run"]["facets"]["nominalTime"][name] for name in ("nominalStartTime", "nominalEndTime")]
+            for event in (told(tenant, *WINDOW), told(tenant, *WINDOW, nominal="2026-02-01T00:00:00+00:00"))
+        ]
+    assert times[0] == [hour(0).isoformat(), hour(72).isoformat()]
+    assert times[1] == ["2026-02-01T00:00:00+00:00"] * 2  # the provider's own, which is the run's
+
+
+def test_what_hooks_told_is_not_told_again(told: Told, collector: HookLineageCollector) -> None:
+    with Tenant(RECORDS) as tenant:
+        event = told(tenant, *WINDOW)
+    assert collector.has_collected
+    assert (len(event["inputs"]), len(event["outputs"])) == (1, 1)
+
+
+def test_the_token_and_the_connection_are_in_no_event(told: Told) -> None:
+    with Tenant(RECORDS) as tenant:
+        text = json.dumps(told(tenant))
+    assert TOKEN not in text
+    assert "cloudlock_default" not in text
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+NAMES = {
+    "s3://lake@bucket/deep/down": ("s3://bucket", "deep/down/threats", "s3://bucket/deep/down/threats"),
+    "s3://lake@bucket": ("s3://bucket", "threats", "s3://bucket/threats"),
+    "s3a://lake@bucket/x": ("s3://bucket", "x/threats", "s3://bucket/x/threats"),
+    "gs://lake@bucket/x": ("gs://bucket", "x/threats", "gs://bucket/x/threats"),
+    "gcs://lake@bucket/x": ("gs://bucket", "x/threats", "gs://bucket/x/threats"),
+    "abfs://lake@box/x": (
+        "abfss://box@acme.dfs.core.windows.net",
+        "x/threats",
+        "abfss://box@acme.dfs.core.windows.net/x/threats",
+    ),
+    "file:///data/x=y": ("file", "/data/x=y/threats", "file:///data/x=y/threats"),
+    "local:///data/": ("file", "/data/threats", "file:///data/threats"),
+    "/data/été?a#1": ("file", "/data/été?a#1/threats", "file:///data/%C3%A9t%C3%A9%3Fa%231/threats"),
+}
+
+
+@pytest.mark.parametrize("destination", NAMES)
+def test_a_folder_is_named_as_openlineage_names_it(destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+    attach("abfs", "lake", fs=AzureBlobFileSystem(connection_string=AZURE, skip_instance_cache=True))
+    for scheme in ("s3", "s3a", "gs", "gcs"):
+        attach(scheme, "lake", fs=MemoryFileSystem())
+    made = Lineage("https://x.example:8443/api/v2/threats", destination, "threats", LAYOUT, hour(0), hour(24))
+    assert (*made._folder, made._uri) == NAMES[destination]
+    (source,) = made.facets().inputs
+    assert (source.namespace, source.name) == ("https://x.example:8443", "api/v2/threats")
+
+
+# --- hook lineage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [["été?a#1"], ["ü" * 120] * 3], ids=["odd", "long"])
+def test_no_name_is_too_odd_for_an_asset(
+    told: Told, collector: HookLineageCollector, lake: Lake, monkeypatch: pytest.MonkeyPatch, parts: list[str]
+) -> None:
+    monkeypatch.setattr("airflow.sdk.definitions.asset.SQL_ALCHEMY_CONN", "mysql://")  # it wants names of ASCII
+    with Tenant(RECORDS) as tenant:
+        event = told(tenant, destination="/".join([lake.destination, *parts]))
+    assert statistics(event)["rowCount"] == 10
+    assert len(collector.collected_assets.outputs) == (len(parts) == 1)
+
+
+BLOCKED = """
+import json, sys
+absent = ("openlineage", "airflow.providers.openlineage.extractors", "airflow.providers.openlineage.plugins")
+sys.modules |= dict.fromkeys(absent)
+from airflow.sdk.lineage import get_hook_lineage_collector
+from tests.operators.lake import operator
+for _ in range(2):
+    result = operator(sys.argv[1], "2026-01-02", "2026-01-05").execute({})
+outputs = get_hook_lineage_collector().collected_assets.outputs
+print(json.dumps([result["rows"], [[each.asset.uri, each.count, str(each.context)] for each in outputs]]))
+"""
+READER = """
+from airflow.sdk.lineage import HookLineageReader
+from airflow.plugins_manager import AirflowPlugin
+
+class Reader(AirflowPlugin):
+    name = "reader"
+    hook_lineage_readers = [HookLineageReader]
+"""
+
+
+def test_without_openlineage_hooks_tell_of_the_folder_that_was_written(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/reader.py").write_text(READER)
+    with Tenant(RECORDS) as tenant:
+        environment = {
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(tmp_path / "plugins"),
+            "AIRFLOW_CONN_CLOUDLOCK_DEFAULT": connection(tenant),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", BLOCKED, lake.destination],
+            env=os.environ | environment,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    # Three times by the first run, and by the second, which changed nothing, not at all.
+    outputs = [[f"{lake.destination}/threats", 3, lake.destination]]
+    assert json.loads(done.stdout.splitlines()[-1]) == [60, outputs]
+
+
+# --- a real run -------------------------------------------------------------------------------------------------------
+
+DAG = """
+from datetime import UTC, datetime
+from airflow.sdk import Asset, dag
+from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
+
+@dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=UTC))
+def %(name)s():
+    CloudlockToObjectStorageOperator(
+        task_id="extract",
+        destination=%(lake)r,
+        created_after=%(after)r,
+        created_before=%(before)r,
+        outlets=[Asset(%(lake)r + "/threats")],
+        max_quarantined=%(most)r,
+    )
+
+%(name)s()
+"""
+
+
+@pytest.mark.slow
+def test_what_a_real_airflow_sends(tmp_path: Path) -> None:
+    lakes = {name: Lake(tmp_path / name / "threats") for name in ("whole", "broken")}
+    (tmp_path / "dags").mkdir()
+    for most, (name, lake) in zip((1, 0), lakes.items(), strict=True):
+        values = {"name": name, "lake": lake.destination, "after": WINDOW[0], "before": WINDOW[1], "most": most}
+        (tmp_path / f"dags/{name}.py").write_text(DAG % values)
+    sent = tmp_path / "lineage.jsonl"
+    with Tenant([*RECORDS, UNKEPT]) as tenant:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+        environment = {
+            "AIRFLOW_HOME": str(tmp_path / "home"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+            "AIRFLOW__OPENLINEAGE__INCLUDE_FULL_TASK_INFO": "True",
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(sent), "append": True}),
+            "AIRFLOW_CONN_CLOUDLOCK_DEFAULT": connection(tenant),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.integration.airflow_home", str(tmp_path / "dags")],
+            env=kept | environment,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        source = (tenant.url, "api/v2/threats")
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert TOKEN not in sent.read_text()
+    events = [json.loads(line) for line in sent.read_text().splitlines()]
+    found = {(each["job"]["name"], each["eventType"]): each for each in events}
+    whole, broken = found["whole.extract", "COMPLETE"], found["broken.extract", "FAIL"]
+    for event, lake in zip((whole, broken), lakes.values(), strict=True):
+        assert [(each["namespace"], each["name"]) for each in event["inputs"]] == [source]
+        assert [(each["namespace"], each["name"]) for each in event["outputs"]] == [("file", str(lake.folder))]
+        sizes = [lake.path(name).stat().st_size for name in lake.objects]
+        assert statistics(event) == {"rowCount": len(lake.rows()), "size": sum(sizes), "fileCount": len(sizes)}
+    assert (statistics(whole)["rowCount"], failed(whole)) == (60, {"none_quarantined"})
+    assert (statistics(broken)["rowCount"], failed(broken)) == (10, {"complete"})
+    interval = whole["run"]["facets"]["nominalTime"]["nominalStartTime"]
+    assert datetime.fromisoformat(interval) == datetime(2026, 1, 3, tzinfo=UTC)  # the provider's own
