@@ -36,6 +36,9 @@ REFRESH_DAYS = Param(
     description="How many days before the run's own day are read again, for what was dismissed or came late.",
 )
 
+#: A backfill reads the other days in runs of their own, maybe at this very moment.
+REFRESH = "{{ 0 if dag_run.run_type == 'backfill' else params.refresh_days }}"
+
 #: The API may be out of reach for a while: the waits between tries grow to an hour.
 DEFAULT_ARGS = {
     "owner": "security-data",

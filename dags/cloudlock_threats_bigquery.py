@@ -29,7 +29,7 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH_DAYS
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -143,7 +143,7 @@ def cloudlock_threats_bigquery() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        refresh_days="{{ params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
     )
     location = "{{ params.location }}"

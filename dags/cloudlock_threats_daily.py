@@ -19,7 +19,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import CronDataIntervalTimetable, dag
-from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH_DAYS
+from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_duckdb import WAREHOUSE, load
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -47,7 +47,7 @@ def cloudlock_threats_daily() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        refresh_days="{{ params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
     )
     load([extract.output], warehouse="{{ params.warehouse }}")

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH_DAYS
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -136,7 +136,7 @@ def cloudlock_threats_databricks() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        refresh_days="{{ params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
     )
     loads = statements(extract.output, schema="{{ params.schema }}", location="{{ params.location }}")

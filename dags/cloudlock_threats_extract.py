@@ -20,7 +20,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import CronPartitionTimetable, dag
-from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH_DAYS, THREATS
+from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS, THREATS
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
@@ -42,8 +42,7 @@ def cloudlock_threats_extract() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        # A backfill reads the other days in runs of their own, maybe at this moment.
-        refresh_days="{{ 0 if dag_run.run_type == 'backfill' else params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
         outlets=[THREATS],
     )

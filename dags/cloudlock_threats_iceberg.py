@@ -29,7 +29,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import CronDataIntervalTimetable, dag
-from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH_DAYS
+from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_iceberg import TABLE, load
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -56,7 +56,7 @@ def cloudlock_threats_iceberg() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        refresh_days="{{ params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
     )
     load([extract.output], table="{{ params.table }}")

@@ -32,7 +32,7 @@ from uuid import uuid4
 from airflow.providers.amazon.aws.transfers.s3_to_redshift import S3ToRedshiftOperator
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task, task_group
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH_DAYS
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -177,7 +177,7 @@ def cloudlock_threats_redshift() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        refresh_days="{{ params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
     )
     loads = plan(extract.output, schema="{{ params.schema }}")

@@ -29,7 +29,7 @@ from typing import Any
 
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH_DAYS
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -135,7 +135,7 @@ def cloudlock_threats_snowflake() -> None:
         task_id="extract",
         resource="threats",
         destination="{{ params.lake }}",
-        refresh_days="{{ params.refresh_days }}",
+        refresh_days=REFRESH,
         pool=POOL,
     )
     tables = SQLExecuteQueryOperator(task_id="tables", conn_id=CONNECTION, sql=TABLES, do_xcom_push=False)

@@ -22,7 +22,7 @@ def as_table(plan: Plan) -> str:
         "",
         *_laid_out(plan),
         "",
-        *(line for text in _notes(plan) for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False)),
+        *(line for text in _notes(plan) for line in textwrap.wrap(text, _WIDTH)),
     ]
     return "\n".join(lines)
 

@@ -1,9 +1,9 @@
 """Daily runs and an interrupted backfill in a real Airflow; loads into three warehouses follow by the asset.
 
-``python -m tests.benchmarks.backfill [--days 60]`` starts an Airflow, a tenant and a Postgres, extracts five days one by
-one with dismissals in between, then backfills the days before them, four at a time: the first backfill is cancelled on
-its way, and some of its tasks are killed. It prints how many records each place holds, and compares: with the tenant,
-with each other, and the lake with what one process after another would have made of it. It ends with 1 if anything
+``python -m tests.benchmarks.backfill [--days 60]`` starts an Airflow, a tenant and a Postgres, extracts five days one
+by one with dismissals in between, then backfills the days before them, four at a time: the first backfill is cancelled
+on its way, and some of its tasks are killed. It prints how many records each place holds, and compares: with the
+tenant, with each other, and the lake with what one run after another would have made of it. It ends with 1 if anything
 differs, and takes some minutes.
 """
 

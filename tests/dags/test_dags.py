@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.operators.lake import connection
 from tests.support import Tenant, day_of_records, responds, throttled
 
 DAILY, RANGE = "cloudlock_threats_daily", "cloudlock_threats_range"
+EXTRACT, LOAD = "cloudlock_threats_extract", "cloudlock_threats_load"
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +38,18 @@ def test_every_file_of_a_dag_has_one(dags: dict[str, DAG]) -> None:
     assert set(dags) == {path.stem for path in DAGS.glob("cloudlock_threats_*.py")}
 
 
-@pytest.mark.parametrize("dag_id", [DAILY, RANGE])
+@pytest.mark.parametrize("dag_id", [DAILY, RANGE, EXTRACT, LOAD])
 def test_everything_is_described(dags: dict[str, DAG], dag_id: str) -> None:
     dag = dags[dag_id]
     assert dag.tags == {"cloudlock", "security"}
     assert dag.doc_md.strip().startswith("# Cloudlock threats")
     for name in dag.params:
         assert dag.params.get_param(name).description, name
-        assert f"{{{{ params.{name} }}}}" in Path(dag.fileloc).read_text(), f"{name} has no user"
+        user = "refresh_days=REFRESH" if name == "refresh_days" else f"{{{{ params.{name} }}}}"
+        assert user in Path(dag.fileloc).read_text(), f"{name} has no user"
 
 
-@pytest.mark.parametrize("dag_id", [DAILY, RANGE])
+@pytest.mark.parametrize("dag_id", [DAILY, RANGE, EXTRACT, LOAD])
 def test_tasks_are_retried_with_growing_delays(dags: dict[str, DAG], dag_id: str) -> None:
     for task in dags[dag_id].tasks:
         assert task.owner == "security-data"
@@ -81,6 +84,16 @@ def test_a_few_days_are_refreshed_by_default(dags: dict[str, DAG]) -> None:
     for nonsense in (-1, 91, "7", 1.5):
         with pytest.raises(ParamValidationError, match=re.escape(repr(nonsense))):
             param.resolve(nonsense)
+
+
+@pytest.mark.parametrize(("run_type", "days"), [("scheduled", "7"), ("manual", "7"), ("backfill", "0")])
+def test_a_backfill_leaves_the_other_days_to_their_own_runs(dags: dict[str, DAG], run_type: str, days: str) -> None:
+    for dag in dags.values():
+        if "refresh_days" in dag.params:
+            context = {"dag_run": SimpleNamespace(run_type=run_type), "params": {"refresh_days": 7, "lake": ""}}
+            extract = dag.task_dict["extract"].prepare_for_execution()
+            extract.render_template_fields(context)  # type: ignore[arg-type]
+            assert str(extract.refresh_days) == days
 
 
 def test_the_defaults_need_no_connection_but_the_tenants(dags: dict[str, DAG]) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -24,7 +25,7 @@ from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from cloudlock_iceberg import CONNECTION, TABLE, load
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, ForbiddenError
 from pyiceberg.table import Table, Transaction
 
 from airflow_provider_cloudlock.lake.schemas import SCHEMAS
@@ -283,6 +284,12 @@ def test_a_slice_may_become_empty(world: World) -> None:
     assert world.load(empty) == loaded(slices=0, rows=0, skipped=1)
 
 
+def test_a_first_load_does_not_warn_that_there_was_nothing_to_replace(world: World) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Delete operation")
+        world.load(world.publish(anomaly("1")))
+
+
 def test_slices_of_equal_bytes_are_told_apart(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     empty = [world.publish(hours=(0, 6)), world.publish(hours=(6, 24))]
@@ -423,7 +430,6 @@ def test_who_is_overtaken_by_another_window_loads_all_the_same(
 def test_who_is_overtaken_brings_in_nothing_older(
     world: World, before_commit: Callable[[Callable[[], object]], None]
 ) -> None:
-    older = world.publish(anomaly("1"))
     world.load(world.publish(anomaly("0", hour(30)), hours=(24, 48)))
     newer: list[Part] = []
 
@@ -492,6 +498,21 @@ def test_a_table_that_another_load_just_made_is_taken(world: World, monkeypatch:
     monkeypatch.setattr(SqlCatalog, "create_table", late)
     assert world.load(part) == loaded(slices=0, rows=0, skipped=1)
     assert world.rows == [("1", "ACTIVE")]
+
+
+def test_the_right_to_make_tables_is_needed_only_to_make_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = world.publish(anomaly("1"))
+
+    def forbidden(*_: Any) -> None:
+        raise ForbiddenError("no right to make tables")
+
+    with monkeypatch.context() as reader:
+        reader.setattr(SqlCatalog, "create_table", forbidden)
+        with pytest.raises(ForbiddenError):
+            world.load(part)
+    world.load(part)
+    monkeypatch.setattr(SqlCatalog, "create_table", forbidden)
+    assert world.load(world.publish(anomaly("1", status="DISMISSED"))) == loaded(slices=1, rows=1)
 
 
 def test_a_killed_load_leaves_the_old_rows(world: World) -> None:

@@ -162,7 +162,8 @@ def test_everything_is_described(dags: dict[str, DAG], warehouse: str) -> None:
     dag.params.validate()
     for name in dag.params:
         assert dag.params.get_param(name).description, name
-        assert f"{{{{ params.{name} }}}}" in Path(dag.fileloc).read_text(), f"{name} has no user"
+        user = "refresh_days=REFRESH" if name == "refresh_days" else f"{{{{ params.{name} }}}}"
+        assert user in Path(dag.fileloc).read_text(), f"{name} has no user"
     for task in dag.tasks:
         assert task.owner == "security-data"
         assert task.retries == 4
@@ -653,7 +654,7 @@ def test_bigquery_replaces_the_partition_of_the_day() -> None:
     ]
 
 
-@pytest.mark.parametrize("hours", [(0, 12), (12, 24), (0.5, 24), (0, 24 - 1 / 3_600_000_000)])
+@pytest.mark.parametrize("hours", [(0, 12), (12, 24), (6, 30), (0, 24 - 1 / 3_600_000_000)])
 def test_bigquery_refuses_a_part_of_a_day(hours: tuple[float, float]) -> None:
     with pytest.raises(AirflowFailException, match="a part of a day, and BigQuery replaces whole ones"):
         bigquery.jobs.function(extract(told(GS), told(GS, hours=hours)), "my-project.security")

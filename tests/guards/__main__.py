@@ -134,7 +134,17 @@ def _missed_by(tree: Path, tests: Sequence[str]) -> str:
     """
     if not tests:
         return ""
-    options = ["-x", "-vv", "--tb=no", "-rfE", "--color=no", f"--timeout={_TEST_LIMIT}", "--timeout-method=thread"]
+    options = [
+        "-o",
+        "addopts=",
+        "-x",
+        "-vv",
+        "--tb=no",
+        "-rfE",
+        "--color=no",
+        f"--timeout={_TEST_LIMIT}",
+        "--timeout-method=thread",
+    ]
     plugins = ["-p", "pytest_timeout", "-p", "no:cacheprovider", "--deselect", _MISLED]
     with tempfile.TemporaryDirectory(dir=tree.parent) as scratch, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(

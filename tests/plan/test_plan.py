@@ -34,7 +34,7 @@ def test_one_small_request_a_day(planned: Planned) -> None:
     assert timedelta(0) <= datetime.now(UTC) - found.made_at < timedelta(minutes=1)
 
 
-def test_its_connection_is_closed(planned: Planned) -> None:
+def test_one_connection_serves_all_counts(planned: Planned) -> None:
     with Tenant(TWO_DAYS) as tenant:
         planned(tenant, DAY, THIRD)
         assert tenant.connections == 1

@@ -1,0 +1,71 @@
+"""How commands speak."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from airflow_provider_cloudlock.console import at_work, fail
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+
+CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
+
+
+@pytest.fixture(autouse=True)
+def _own_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONTEXT, "to be put back")
+    monkeypatch.delenv(CONTEXT)
+
+
+@pytest.fixture
+def _log_on_stdout(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Log to standard output, as Airflow does in its commands."""
+    handler = logging.StreamHandler(sys.stdout)
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.mark.usefixtures("_log_on_stdout")
+def test_standard_output_is_for_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with at_work():
+        logging.getLogger("anything").warning("logged")
+        print("printed")
+    print("result")
+    said = capsys.readouterr()
+    assert said.out == "result\n"
+    assert said.err == "logged\nprinted\n"
+
+
+def test_connections_are_looked_up_in_the_database_too() -> None:
+    with at_work():
+        assert os.environ[CONTEXT] == "server"
+
+
+def test_whoever_has_set_another_context_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONTEXT, "client")
+    with at_work():
+        assert os.environ[CONTEXT] == "client"
+
+
+@pytest.mark.parametrize("error", [CloudlockConfigError("what to do"), AirflowNotFoundException("what to do")])
+def test_errors_are_told_in_words(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, at_work():
+        raise error
+    assert (end.value.code, *capsys.readouterr()) == (2, "", "what to do\n")
+
+
+def test_a_fault_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), at_work():
+        _ = 1 / 0
+
+
+def test_failing_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        fail("no")
+    assert (end.value.code, *capsys.readouterr()) == (2, "", "no\n")
