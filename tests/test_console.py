@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
 
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -22,16 +21,12 @@ def _own_context(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CONTEXT)
 
 
-@pytest.fixture
-def _log_on_stdout(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Log to standard output, as Airflow does in its commands."""
-    handler = logging.StreamHandler(sys.stdout)
-    logging.getLogger().addHandler(handler)
-    yield
-    logging.getLogger().removeHandler(handler)
+@pytest.fixture(autouse=True)
+def _log_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log to standard output alone, as Airflow does in its commands; the streams of other tests are left alone."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler(sys.stdout)])
 
 
-@pytest.mark.usefixtures("_log_on_stdout")
 def test_standard_output_is_for_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with at_work():
         logging.getLogger("anything").warning("logged")

@@ -100,7 +100,7 @@ def make_namespace(catalog: dict[str, str]) -> None:
     """Make the namespace of the Iceberg table."""
     from pyiceberg.catalog import load_catalog
 
-    with closing(load_catalog("default", **catalog)) as made:
+    with closing(load_catalog("iceberg_default", **catalog)) as made:
         made.create_namespace("cloudlock")
 
 
@@ -123,7 +123,9 @@ def run_backfill(running: Standalone, first: str, last: str) -> None:
     start = time.monotonic()
     running.command(*create, *options)
     running.until(lambda: running.states(EXTRACT)["success"] > before + 5, 300)
-    killed = kill_tasks()
+    killed = 0
+    while not killed:
+        killed = kill_tasks()
     backfill = running.ask("GET", f"/api/v2/backfills?dag_id={EXTRACT}")["backfills"][-1]["id"]
     running.ask("PUT", f"/api/v2/backfills/{backfill}/cancel")
     done = running.states(EXTRACT)
@@ -136,11 +138,11 @@ def run_backfill(running: Standalone, first: str, last: str) -> None:
 
 
 def kill_tasks() -> int:
-    """Kill every task that runs, and return how many."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    found = [
-        int(line.split()[0]) for line in listed.splitlines() if "airflow worker --" in line or "task_runner" in line
-    ]
+    """Kill every task that runs, and return how many: children of the executor's workers."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    processes = [line.split(maxsplit=2) for line in listed.splitlines()[1:]]
+    workers = {pid for pid, _, name in processes if name.startswith("airflow worker -- LocalExecutor")}
+    found = [int(pid) for pid, parent, _ in processes if parent in workers]
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     return len(found)
@@ -211,7 +213,7 @@ def in_postgres(server: str) -> list[tuple[str, str]]:
 def in_iceberg(folder: Path) -> list[tuple[str, str]]:
     from pyiceberg.catalog import load_catalog
 
-    with closing(load_catalog("default", type="sql", uri=f"sqlite:///{folder}/catalog.db")) as catalog:
+    with closing(load_catalog("iceberg_default", type="sql", uri=f"sqlite:///{folder}/catalog.db")) as catalog:
         return held(catalog.load_table("cloudlock.threats").scan().to_arrow().to_pylist())
 
 
