@@ -21,20 +21,15 @@ def _own_context(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CONTEXT)
 
 
-@pytest.fixture(autouse=True)
-def _log_on_stdout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Log to standard output alone, as Airflow does in its commands; the streams of other tests are left alone."""
-    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler(sys.stdout)])
-
-
-def test_standard_output_is_for_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_standard_output_is_for_the_result_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler(sys.stdout)])  # as Airflow's commands
     with at_work():
         logging.getLogger("anything").warning("logged")
         print("printed")
     print("result")
-    said = capsys.readouterr()
-    assert said.out == "result\n"
-    assert said.err == "logged\nprinted\n"
+    assert capsys.readouterr() == ("result\n", "logged\nprinted\n")
 
 
 def test_connections_are_looked_up_in_the_database_too() -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import pytest
 from adlfs import AzureBlobFileSystem
+from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
 from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
 from airflow.sdk import TaskInstanceState
@@ -172,13 +173,20 @@ def test_what_wrote_nothing_has_no_output(told: Told) -> None:
         assert (len(event["inputs"]), event["outputs"]) == (1, [])
         event = told(tenant, resource="unheard-of")
     assert (event["eventType"], event["inputs"], event["outputs"]) == ("FAIL", [], [])
+    assert operator("/lake").get_openlineage_facets_on_complete(None) == OperatorLineage()
 
 
-def test_a_proof_that_is_none_shows(told: Told, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lineage, "_PROOFS", ("anchored",))
+def test_several_pages_prove_as_much_as_one(told: Told, lake: Lake) -> None:
+    with Tenant(RECORDS) as tenant:
+        event = told(tenant, page_size=3)
+    assert lake.receipt()["proof"] == "anchored"
+    assert failed(event) == set()
+
+
+def test_a_proof_that_is_none_shows(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "_PROOFS", ("another",))
     with Tenant(RECORDS) as tenant:
         assert failed(told(tenant)) == {"complete"}
-        assert failed(told(tenant, page_size=3, destination=f"{lake.destination}/other")) == set()
 
 
 def test_the_window_is_the_nominal_time_of_a_run_without_an_interval(told: Told) -> None:
