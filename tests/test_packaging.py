@@ -59,7 +59,7 @@ def test_typed_and_licensed() -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Version"] == airflow_provider_cloudlock.__version__
     assert (PACKAGE / "py.typed").is_file()
-    assert {"s3", "gcs", "azure", "duckdb", "postgres"} == set(metadata.get_all("Provides-Extra") or ())
+    assert {"s3", "gcs", "azure", "duckdb", "iceberg", "postgres"} == set(metadata.get_all("Provides-Extra") or ())
 
 
 def _imports(path: Path) -> set[str]:
