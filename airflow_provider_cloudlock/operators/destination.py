@@ -51,6 +51,9 @@ def store_at(destination: object, resource: str) -> Store:
             f"destination={destination!r} cannot be opened: {error}. Install the provider of that store, such "
             "as airflow-provider-cloudlock[s3], [gcs] or [azure]."
         ) from error
+    if str(path).rstrip("/") != text:
+        # A "?" or "#" with nothing behind it is lost on the way: two destinations would be one.
+        raise CloudlockConfigError(f"destination={text!r} would be opened as {str(path)!r}. Leave out the '?' or '#'.")
     return Store(fs, f"{path.path.rstrip('/')}/{resource}", f"{text}/{resource}")
 
 

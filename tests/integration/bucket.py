@@ -15,6 +15,14 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 
+class _Handler(MotoRequestHandler):
+    """moto's handler, which says once that it waits for a body."""
+
+    def handle_expect_100(self) -> bool:
+        """Leave it to werkzeug: aiohttp stops its clock at each "100 Continue", also at one that is late."""
+        return True
+
+
 class S3:
     """moto's server with an ear: ``calls`` are the requests as ``PUT /bucket/key``, queries included."""
 
@@ -28,7 +36,7 @@ class S3:
 
     def __enter__(self) -> Self:
         """Listen, on a port of its own."""
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=MotoRequestHandler)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Handler)
         self._thread = Thread(target=self._server.serve_forever)
         self._thread.start()
         self.client = boto3.client(

@@ -156,6 +156,15 @@ def test_a_destination_that_is_not_plain(extract: Extract, lake: Lake, destinati
     assert not lake.folder.parent.exists()
 
 
+@pytest.mark.parametrize("end", ["a?#1", "a?", "a#", "a?b#"])
+def test_a_destination_that_would_lose_a_character(extract: Extract, lake: Lake, end: str) -> None:
+    with Tenant(TEN) as tenant:
+        with pytest.raises(AirflowFailException, match="would be opened as"):
+            extract(tenant, destination=f"{lake.destination}/{end}")
+        assert tenant.seen == []
+    assert not lake.folder.parent.exists()
+
+
 @pytest.mark.parametrize("destination", ["s3://key:hidden@bucket/lake", "hdfs://user:hidden@host:8020/lake"])
 def test_a_destination_with_a_password_is_not_repeated(extract: Extract, destination: str) -> None:
     with Tenant(TEN) as tenant:
