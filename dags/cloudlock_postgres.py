@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,9 +224,26 @@ def storable(batch: pa.RecordBatch) -> pa.RecordBatch:
         if not columns[name].equals(values):
             log.warning("There are NUL characters in %s. Postgres cannot hold them: they are written \\u0000.", name)
         if pa.types.is_list(values.type) and pa.types.is_struct(values.type.value_type):
-            texts = (None if value is None else json.dumps(value) for value in columns[name].to_pylist())
-            columns[name] = pa.array(texts, pa.string())
+            columns[name] = as_json(columns[name])
     return pa.RecordBatch.from_pydict(columns)
+
+
+def as_json(lists: pa.ListArray) -> pa.StringArray:
+    """Write lists of flat objects as JSON. The same people come again and again: each is written once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    objects = lists.values
+    names = [field.name for field in objects.type]
+
+    @cache
+    def dump(*values: object) -> str:
+        return json.dumps(dict(zip(names, values, strict=True)))
+
+    texts = pa.array(map(dump, *(values.to_pylist() for values in objects.flatten())), pa.string())
+    texts = pc.if_else(objects.is_valid(), texts, "null")
+    joined = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, texts), ", ")
+    return pc.if_else(lists.is_valid(), pc.binary_join_element_wise("[", joined, "]", ""), None)
 
 
 def without_nul(values: pa.Array) -> pa.Array:
