@@ -328,7 +328,8 @@ def test_pages_ahead_of_an_end_are_neither_waited_for_nor_tried_again(monkeypatc
     monkeypatch.setattr(client_module, "_BACKOFF", tenacity.wait_fixed(0.3))
 
     def fault(request: Request) -> Fault | None:
-        return responds(500) if int(request.params["offset"]) > 46 else None
+        # What comes last takes a while, so that what is ahead of it is surely under way.
+        return responds(500) if int(request.params["offset"]) > 46 else hangs(0.05) + responds(200)
 
     with Tenant(day_of_records(DAY, 46), Habits(cap=10, total="absent"), faults=fault) as tenant:
         with reader_of(tenant, 4) as reader:

@@ -26,7 +26,7 @@ class Guard:
 
     :param name: what it is called.
     :param against: what it protects from.
-    :param file: where it is, below the package.
+    :param file: where it is, below the package, or in ``dags``.
     :param old: its text, which the file holds once.
     :param new: the text instead of it.
     :param tests: those that should miss it, below ``tests``, as pytest names them.
@@ -41,7 +41,7 @@ class Guard:
 
     def path(self, tree: Path) -> Path:
         """Where it is in a tree."""
-        return tree / PACKAGE / self.file
+        return tree / self.file if self.file.startswith("dags/") else tree / PACKAGE / self.file
 
     def switched_off(self, tree: Path) -> str:
         """Return the file without the guard.
