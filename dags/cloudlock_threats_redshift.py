@@ -14,7 +14,7 @@ it. More rows are well: a later extract found them. To load a run again, clear i
 What must exist:
 
 * the connections `cloudlock_default` (type *Cisco Cloudlock*) and `redshift_default` (type *Amazon Redshift*), and
-  `pip install "apache-airflow-providers-amazon[s3fs]"` on the workers;
+  `pip install "apache-airflow-providers-amazon[s3fs]>=9.34"` on the workers;
 * the bucket in the region of the cluster. The connection in the lake's address gives the right to read it: a `role_arn`
   in its extra is named to Redshift (attach that role to the cluster: `s3:GetObject`, `s3:ListBucket`); without one its
   keys are;
