@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import NoReturn
@@ -30,6 +31,9 @@ def at_work() -> Iterator[None]:
             yield
     except (CloudlockError, AirflowNotFoundException) as error:
         fail(str(error))
+    except Exception:  # noqa: BLE001 - Python would end with status 1, which speaks of the lake
+        traceback.print_exc()
+        raise SystemExit(2) from None
 
 
 def fail(why: str) -> NoReturn:

@@ -50,9 +50,11 @@ def test_errors_are_told_in_words(error: Exception, capsys: pytest.CaptureFixtur
     assert (end.value.code, *capsys.readouterr()) == (2, "", "what to do\n")
 
 
-def test_a_fault_of_ours_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), at_work():
+def test_a_fault_of_ours_keeps_its_traceback_and_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, at_work():
         _ = 1 / 0
+    assert end.value.code == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_failing_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

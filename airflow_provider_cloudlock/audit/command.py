@@ -28,9 +28,9 @@ def run(arguments: Namespace) -> None:
             verify=arguments.verify,
             cloudlock_conn_id=arguments.conn_id if arguments.against_api else None,
         )
-    if arguments.html is not None:
-        _write(found, arguments.html)
-    text = json.dumps(found.as_json(), indent=2) if arguments.json else as_table(found)
+        if arguments.html is not None:
+            _write(found, arguments.html)
+        text = json.dumps(found.as_json(), indent=2) if arguments.json else as_table(found)
     sys.stdout.write(f"{text}\n")
     raise SystemExit(0 if found.is_whole else 1)
 

@@ -25,7 +25,7 @@ class Day:
     :param vanished_kept: rows that Cloudlock no longer gave at the last extraction.
     :param quarantined: records that were set apart.
     :param schema_versions: of the columns, each once.
-    :param status: the filter, None for all records.
+    :param statuses: filters, each once; None among them for all records.
     :param gaps: parts that no object covers.
     :param overlaps: parts that more than one object covers.
     :param findings: all that keeps the day from being whole.
@@ -41,7 +41,7 @@ class Day:
     vanished_kept: int
     quarantined: int
     schema_versions: tuple[int, ...]
-    status: str | None
+    statuses: tuple[str | None, ...]
     gaps: tuple[Slice, ...]
     overlaps: tuple[Slice, ...]
     findings: tuple[Finding, ...]
@@ -80,7 +80,7 @@ class Day:
             "vanished_kept": self.vanished_kept,
             "quarantined": self.quarantined,
             "schema_versions": self.schema_versions,
-            "status": self.status,
+            "statuses": self.statuses,
             "gaps": [part.window for part in self.gaps],
             "overlaps": [part.window for part in self.overlaps],
             "api_rows": self.api_rows,
@@ -99,6 +99,7 @@ def judge(holding: Holding, more: Iterable[Finding] = ()) -> Day:
     claims = [claim for _, claim in backed]
     gaps = tuple(_gaps(whole(holding.day), sorted(holding.objects)))
     overlaps = tuple(_overlaps(sorted(holding.objects)))
+    statuses = tuple(sorted({claim.status for claim in claims}, key=str))
     return Day(
         day=holding.day,
         slices=len(claims),
@@ -109,10 +110,16 @@ def judge(holding: Holding, more: Iterable[Finding] = ()) -> Day:
         vanished_kept=sum(claim.vanished_kept for claim in claims),
         quarantined=sum(claim.quarantined for claim in claims),
         schema_versions=tuple(sorted({claim.schema_version for claim in claims})),
-        status=next((claim.status for claim in claims if claim.status), None),
+        statuses=statuses,
         gaps=gaps,
         overlaps=overlaps,
-        findings=(*_of_parts(gaps, overlaps, holding), *_of_objects(holding), *holding.findings, *more),
+        findings=(
+            *_of_parts(gaps, overlaps, holding),
+            *_of_objects(holding),
+            *_of_filters(statuses),
+            *holding.findings,
+            *more,
+        ),
     )
 
 
@@ -174,14 +181,20 @@ def _of_objects(holding: Holding) -> Iterator[Finding]:
             "no receipt",
             f"The object of {_span(slice_)} has no receipt, so nothing says that it is whole. Extract the day again.",
         )
-    for slice_ in sorted(holding.quarantined):
+    for slice_, records in sorted(holding.quarantined.items()):
         known = holding.receipts.get(slice_)
-        if known is None or not known.quarantined:
+        if known is None or known.quarantined != records:
             yield Finding(
                 "quarantine",
                 f"An extraction of {_span(slice_)} published nothing, as too many records had to be set apart. Look at "
                 "them in _quarantine, raise max_quarantined if need be, and extract the day again.",
             )
+
+
+def _of_filters(statuses: tuple[str | None, ...]) -> Iterator[Finding]:
+    if len(statuses) > 1:
+        told = " and ".join(f"what is {status}" if status else "everything" for status in statuses)
+        yield Finding("filter", f"Of one part or another {told} was extracted. Extract the day as a whole, in one way.")
 
 
 def _span(part: Slice) -> str:

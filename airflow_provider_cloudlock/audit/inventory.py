@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from airflow.sdk import ObjectStoragePath
@@ -33,7 +33,7 @@ class Claim(msgspec.Struct, frozen=True):
     rows: _Count
     bytes: _Count
     sha256: str
-    proof: str
+    proof: Literal["single_response", "anchored"]
     vanished_kept: _Count
     quarantined: _Count
     extracted_at: Annotated[datetime, msgspec.Meta(tz=True)]
@@ -59,14 +59,14 @@ class Holding:
     :param day: the day.
     :param objects: their sizes.
     :param receipts: what they claim; None for one that cannot be read.
-    :param quarantined: slices of which records were set apart.
+    :param quarantined: how many records were set apart, of the slices of which there are any.
     :param findings: files that are not what they should be.
     """
 
     day: date
     objects: dict[Slice, int] = field(default_factory=dict)
     receipts: dict[Slice, Claim | None] = field(default_factory=dict)
-    quarantined: set[Slice] = field(default_factory=set)
+    quarantined: dict[Slice, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -115,13 +115,18 @@ class Inventory:
             # What begins like this is hidden from readers of a lake.
             if path.suffix == ".parquet" and not path.name.startswith((".", "_")):
                 _note_object(holding, path, size)
+        for name in sorted(self._folders[""]):
+            if name.startswith(_partition(day)) and name != _partition(day):
+                text = f"{_shown(name)} is no folder of ours, but whoever reads the lake reads it too. Move it away."
+                holding.findings.append(Finding("foreign", text))
         for path, _ in self._files("_receipts/", day):
             if not path.name.startswith("."):
                 self._note_receipt(holding, path)
         for path, _ in self._files("_quarantine/", day):
             slice_ = _slice_of(path, ".jsonl", day)
-            if slice_ is not None:
-                holding.quarantined.add(slice_)
+            content = self._content(path) if slice_ is not None else None
+            if slice_ is not None and content is not None:
+                holding.quarantined[slice_] = content.count(b"\n")
         return holding
 
     def _note_receipt(self, holding: Holding, path: PurePosixPath) -> None:
@@ -130,11 +135,9 @@ class Inventory:
             text = f"{_shown(path.name)} among the receipts is none of this day. Move it away."
             holding.findings.append(Finding("foreign", text))
             return
-        with explained(self.store.uri(f"_receipts/{slice_.partition}/{path.name}"), "read"):
-            try:
-                content = self._fs.cat_file(str(path))
-            except FileNotFoundError:  # gone since: a bigger slice replaced this one
-                return
+        content = self._content(path)
+        if content is None:
+            return
         try:
             holding.receipts[slice_] = self._claim(slice_, content)
         except ValueError as error:
@@ -142,10 +145,19 @@ class Inventory:
             text = f"The receipt {path.name} cannot be used: {_shown(str(error))}. Extract the day again."
             holding.findings.append(Finding("unreadable", text))
 
+    def _content(self, path: PurePosixPath) -> bytes | None:
+        """Read a file; None when it went since, as a bigger slice replaced its own."""
+        with explained(f"{self.uri}/{'/'.join(path.parts[-3:])}", "read"):
+            try:
+                content: bytes = self._fs.cat_file(str(path))
+            except FileNotFoundError:
+                return None
+        return content
+
     def _claim(self, slice_: Slice, content: bytes) -> Claim:
         try:
             claim = msgspec.json.decode(content, type=Claim)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ValueError(str(error)) from error
         if claim.resource != self._resource:
             raise ValueError(f"it speaks of {claim.resource!r}")
@@ -153,10 +165,14 @@ class Inventory:
             raise ValueError("it speaks of another window than its name")
         if not claim.path.endswith(f"/{self._resource}/{data_file(slice_)}"):
             raise ValueError("it names another object than that of its slice")
+        if claim.status is not None and not claim.status.isprintable():
+            raise ValueError("its status is no word")
+        if claim.extracted_at < slice_.end.replace(microsecond=0):
+            raise ValueError("it was written before its window was over")
         return claim
 
     def _files(self, kind: str, day: date) -> list[tuple[PurePosixPath, int]]:
-        partition = f"created_date={day.isoformat()}"
+        partition = _partition(day)
         if partition not in self._folders[kind]:
             return []
         files = ((PurePosixPath(each["name"]), each) for each in self._list(kind + partition))
@@ -173,6 +189,10 @@ class Inventory:
             except FileNotFoundError:
                 return []
         return found
+
+
+def _partition(day: date) -> str:
+    return f"created_date={day.isoformat()}"
 
 
 def _note_object(holding: Holding, path: PurePosixPath, size: int) -> None:

@@ -42,5 +42,5 @@ def _rows(local: Path) -> int | None:
     try:
         with pq.ParquetFile(local, page_checksum_verification=True) as file:
             return sum(int(batch.num_rows) for batch in file.iter_batches(columns=file.schema_arrow.names[:1]))
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return None

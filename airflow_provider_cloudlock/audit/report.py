@@ -15,6 +15,8 @@ from airflow_provider_cloudlock.instants import parse_bound
 
 #: Days before the last one asked for, when no first one is.
 _DAYS = 30
+#: The most days of one audit: ten years.
+_MOST_DAYS = 3_653
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Audit:
         """The verdict in a sentence."""
         days = len(self.days)
         if self.is_whole:
-            return f"All {days} days are whole." if days > 1 else "The day is whole."
+            of = f", of what is {' or '.join(self.filters)}" if self.filters else ""
+            return f"All {days} days are whole{of}." if days > 1 else f"The day is whole{of}."
         gaps = sum(day.has_gap for day in self.days)
         others = sum(not day.is_whole and not day.has_gap for day in self.days)
         parts = [f"{_days(gaps)} with gaps"] * bool(gaps) + [f"{_days(others)} with other findings"] * bool(others)
@@ -85,6 +88,11 @@ class Audit:
     def schema_versions(self) -> list[int]:
         """Versions of the columns, each once."""
         return sorted({version for day in self.days for version in day.schema_versions})
+
+    @property
+    def filters(self) -> list[str]:
+        """The filters that were extracted with, each once."""
+        return sorted({status for day in self.days for status in day.statuses if status})
 
     @property
     def api_rows(self) -> int | None:
@@ -126,7 +134,9 @@ class Audit:
             "quarantined": self.quarantined,
             "schema_versions": self.schema_versions,
             "api_rows": self.api_rows,
-            "days": [day.as_json() | {"age_seconds": age and int(age.total_seconds())} for day, age in ages],
+            "days": [
+                day.as_json() | {"age_seconds": None if age is None else int(age.total_seconds())} for day, age in ages
+            ],
         }
 
 
@@ -175,6 +185,8 @@ def _range(start: str | date | None, end: str | date | None, today: date) -> tup
         raise CloudlockConfigError(
             f"to={last} is still to come: only days that are over can be whole. Give to={today} at most, in UTC."
         )
+    if last - first > timedelta(days=_MOST_DAYS):
+        raise CloudlockConfigError(f"from={first} to={last} are more than {_MOST_DAYS:,} days. Ask for a part of them.")
     return first, last
 
 
@@ -197,12 +209,11 @@ def _days_of(inventory: Inventory, first: date, last: date, verify: bool) -> Ite
 
 def _one_filter(days: list[Day]) -> list[Day]:
     """Days extracted with a filter hold a part of what those without it hold: in one lake both cannot be whole."""
-    filters = {day.status for day in days if day.slices}
-    if len(filters) < 2:
+    if len({day.statuses for day in days if day.slices}) < 2:
         return days
     return [
-        replace(day, findings=(*day.findings, Finding("filter", f"Only what is {day.status} was extracted.")))
-        if day.status
+        replace(day, findings=(*day.findings, Finding("filter", f"Only what is {day.statuses[0]} was extracted.")))
+        if len(day.statuses) == 1 and day.statuses[0]
         else day
         for day in days
     ]

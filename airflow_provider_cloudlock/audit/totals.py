@@ -35,8 +35,11 @@ def against_api(days: Iterable[Day], resource: str, cloudlock_conn_id: str) -> I
 
 
 def _counted(day: Day, hook: CloudlockHook, resource: str) -> Day:
+    if len(day.statuses) > 1:  # no one count is that of its rows
+        return day
     bounds = whole(day.day)
-    total = hook.count(resource, created_after=bounds.start, created_before=bounds.end, status=day.status)
+    status = next(iter(day.statuses), None)
+    total = hook.count(resource, created_after=bounds.start, created_before=bounds.end, status=status)
     counted = replace(day, api_rows=total)
     # A day with a gap is not whole anyway, and to read it is the extract's task.
     if day.has_gap or not _has_more(counted):
@@ -45,7 +48,7 @@ def _counted(day: Day, hook: CloudlockHook, resource: str) -> Day:
         "Cloudlock counts %s records on %s, the lake has %s: the day is read to be sure.", total, day.day, day.rows
     )
     try:
-        records = hook.iter_records(resource, created_after=bounds.start, created_before=bounds.end, status=day.status)
+        records = hook.iter_records(resource, created_after=bounds.start, created_before=bounds.end, status=status)
         counted = replace(day, api_rows=sum(1 for _ in records))
     except (CloudlockDataError, CloudlockDriftError) as error:
         unsure = f" The day could not be read to be sure. {error}"

@@ -142,7 +142,7 @@ class PublishedFile:
         try:
             with pq.ParquetFile(self._local, page_checksum_verification=True) as file:
                 yield file
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise CloudlockDataError(
                 f"{self._uri} cannot be read as Parquet ({error}), so nobody can say which of its records would be "
                 "lost. Move it away and run again."

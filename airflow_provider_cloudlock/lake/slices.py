@@ -52,7 +52,9 @@ class Slice:
             start, end = (datetime.fromisoformat(stamp).astimezone(UTC) for stamp in match.groups())
         except ValueError:
             return None
-        return cls(start, end) if start < end else None
+        found = cls(start, end) if start < end else None
+        # The same slice has one name: a twin, such as one with a fraction of nothing, is a file of somebody else's.
+        return found if found and f"{found.name}.parquet" == name else None
 
 
 def slices_of(start: datetime, end: datetime) -> list[Slice]:

@@ -35,7 +35,7 @@ def publish_between(lake: Lake, first: datetime, last: datetime, *, rows: int = 
         "proof": "single_response",
         "vanished_kept": 0,
         "quarantined": 0,
-        "extracted_at": EXTRACTED,
+        "extracted_at": max(datetime.fromisoformat(EXTRACTED), last).isoformat(),
         "schema_version": 1,
     }
     lake.write(f"_receipts/{name}.json", json.dumps(receipt | claims).encode())

@@ -27,7 +27,7 @@ OF_ALL = {
 }
 OF_DAY = {
     *("day", "whole", "slices", "rows", "bytes", "proofs", "extracted_at", "vanished_kept", "quarantined"),
-    *("schema_versions", "status", "gaps", "overlaps", "api_rows", "api_more", "findings", "age_seconds"),
+    *("schema_versions", "statuses", "gaps", "overlaps", "api_rows", "api_more", "findings", "age_seconds"),
 }
 
 
@@ -61,6 +61,12 @@ def test_a_gap(audit: Audit, lake: Lake) -> None:
     status, out, _ = audit(lake.destination, "--from", DAY, "--to", THIRD)
     assert status == 1
     assert f"{NEXT}  gap: Nothing is in the lake." in out
+
+
+def test_json_of_an_extraction_by_a_fast_clock(audit: Audit, lake: Lake) -> None:
+    publish(lake, extracted_at="2999-01-01T00:00:00+00:00")
+    status, out, _ = audit(lake.destination, "--from", DAY, "--to", NEXT, "--json")
+    assert (status, json.loads(out)["days"][0]["age_seconds"]) == (0, 0)
 
 
 def test_json_is_for_programs(audit: Audit, lake: Lake) -> None:

@@ -110,6 +110,7 @@ def test_an_object_without_a_receipt_is_told_from_a_gap(lake: Lake) -> None:
         (b'{"resource": "\xff"}', "invalid"),
         (b"[]", "Expected `object`"),
         (b"{}", "missing required field"),
+        (b'{"x":' * 100_000, "recursion"),
     ],
 )
 def test_receipts_that_are_none(lake: Lake, content: bytes, why: str) -> None:
@@ -131,6 +132,9 @@ def test_receipts_that_are_none(lake: Lake, content: bytes, why: str) -> None:
         {"bytes": None},
         {"extracted_at": "2026-01-09T03:04:05"},
         {"extracted_at": "yesterday"},
+        {"extracted_at": f"{DAY}T23:59:59+00:00"},
+        {"proof": "hope"},
+        {"status": "\x1b[31mActive"},
         {"resource": "incidents"},
         {"window": [f"{DAY}T00:00:00+00:00", f"{DAY}T12:00:00+00:00"]},
         {"window": []},
@@ -161,6 +165,8 @@ def test_later_receipts_may_say_more_and_lakes_may_be_moved(lake: Lake) -> None:
         f"{FOLDER}/part-0001.parquet",
         f"{FOLDER}/20260103T000000Z--20260104T000000Z.parquet",
         f"{FOLDER}/bad\x1bname.parquet",
+        f"{FOLDER}/20260102T000000.000000Z--20260103T000000Z.parquet",
+        f"{FOLDER}-copy/{NAME}.parquet",
     ],
 )
 def test_foreign_files(lake: Lake, name: str) -> None:
@@ -186,12 +192,23 @@ def test_records_set_apart_by_an_extraction_that_failed(lake: Lake) -> None:
     assert kinds(audited(lake)) == [("quarantine",)]
     publish(lake, quarantined=1)
     assert audited(lake).is_whole
+    lake.write(QUARANTINE, b"{}\n{}\n")  # a later extraction set more apart, and published nothing
+    assert kinds(audited(lake)) == [("quarantine",)]
+
+
+def test_a_day_of_two_filters_is_not_whole(lake: Lake) -> None:
+    publish(lake, 0, 12)
+    publish(lake, 12, 24, status="Active")
+    found = audited(lake)
+    assert kinds(found) == [("filter",)]
+    assert "what is Active and everything" in texts(found)[0]
 
 
 def test_a_lake_of_one_filter_is_whole_and_one_of_two_is_not(lake: Lake) -> None:
     publish(lake, status="Active")
     publish(lake, day=NEXT, status="Active")
     assert audited(lake, DAY, THIRD).is_whole
+    assert audited(lake, DAY, THIRD).summary == "All 2 days are whole, of what is Active."
     publish(lake, day=NEXT)
     found = audited(lake, DAY, THIRD)
     assert kinds(found) == [("filter",), ()]

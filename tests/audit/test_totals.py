@@ -122,6 +122,18 @@ def test_a_filter_is_asked_for_too(extract: Extract, lake: Lake) -> None:
     assert [more for _, more in counts(found)] == [0, 0]
 
 
+def test_a_day_of_two_filters_is_not_compared(extract: Extract, lake: Lake) -> None:
+    with Tenant(TWO_DAYS) as tenant:
+        noon = f"{DAY}T12:00:00+00:00"
+        extract(tenant, DAY, noon)
+        extract(tenant, noon, NEXT, status="Active", on_vanished="drop")
+        before = len(tenant.seen)
+        found = audited(lake, cloudlock_conn_id="cloudlock_default")
+        assert len(tenant.seen) == before
+    assert kinds(found) == [("filter",)]
+    assert found.api_rows is None
+
+
 def test_cloudlock_refuses(extract: Extract, lake: Lake) -> None:
     with Tenant(TWO_DAYS) as tenant:
         extract(tenant, DAY, THIRD)
