@@ -36,7 +36,7 @@ class AnchoredWalk(Walk[P]):
                 nothing_beyond = False
             elif nothing_beyond:
                 return
-            elif self._ask_beyond(self._end):
+            elif self._ask_beyond(self._end) is not None:
                 stalls += 1
                 if stalls > STALLS:
                     raise SetMovedError("the server gives one record a page, so that none can be tied to the next")

@@ -54,6 +54,13 @@ class _Bearer(requests.auth.AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Knows no redirects: to find out where one leads, a session would read its whole body, however large."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class CloudlockClient:
     """Asks Cloudlock one question at a time, and gives an answer only when it is whole and makes sense.
 
@@ -92,7 +99,7 @@ class CloudlockClient:
         self._lock = threading.Lock()
         self._closed = False
         self._next_start = 0.0
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = _Bearer(self._token)
         self._session.headers.update(
             {
@@ -109,14 +116,15 @@ class CloudlockClient:
             self._session.mount(scheme, DeadlineAdapter())
         #: How often one request is tried.
         self.attempts = 5
-        #: Requests sent, those among them that repeated a failed one, and the server's clock at the last answer.
+        #: Requests sent, and those among them that repeated a failed one.
         self.requests = 0
         self.retries = 0
         #: Bytes of answers, unpacked.
         self.bytes = 0
         #: Answers that said that there were too many requests.
         self.throttled = 0
-        self.server_date: datetime | None = None
+        #: The earliest that the server's clock was since somebody set this to None.
+        self.earliest_date: datetime | None = None
         #: Seconds by which the server's clock was ahead of the worker's at the last answer.
         self.clock_skew: int | None = None
 
@@ -164,27 +172,27 @@ class CloudlockClient:
         dropped: threading.Event,
     ) -> T:
         self._wait_for_turn(dropped)
+        failure: Exception | None = None
         with deadline(self._timeout) as limit:
             try:
                 body, content_type = self._fetch(where, path, parameters)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, CloudlockError) as error:
-                if limit.expired:
-                    raise self._late(where) from error
-                if isinstance(error, CloudlockError):
-                    raise
-                raise failures.from_exception(error, where) from error
-            if limit.expired:  # the end of a body without a length looks the same when we ended it
-                raise self._late(where)
+                failure = error
+        # Nothing is raised from what failed, nor while it is handled: it may quote the answer as it came.
+        if limit.expired:  # the end of a body without a length looks the same when we ended it
+            raise self._late(where)
+        if failure is not None:
+            raise failure if isinstance(failure, CloudlockError) else failures.from_exception(failure, where)
         with self._lock:
             self.bytes += len(body)
         try:
             return parse(body)
         except CloudlockResponseError as error:
-            begins = self._excerpt(body)
-            raise CloudlockResponseError(
-                f"{where} was answered with status 200, but: {self._clean(str(error))} The answer has {len(body)} "
-                f"bytes of type {self._clean(content_type)} and begins: {begins or 'with nothing'}"
-            ) from None  # the cause may quote the answer as it came
+            why = self._clean(str(error))
+        raise CloudlockResponseError(
+            f"{where} was answered with status 200, but: {why} The answer has {len(body)} bytes of type "
+            f"{self._clean(content_type)} and begins: {self._excerpt(body) or 'with nothing'}"
+        )
 
     def _fetch(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
         """Return the body of an answer with status 200, and its type."""
@@ -209,7 +217,8 @@ class CloudlockClient:
 
     def _note_date(self, date: datetime | None) -> None:
         if date is not None:
-            self.server_date = date
+            with self._lock:
+                self.earliest_date = min(date, self.earliest_date or date)
             self.clock_skew = round((date - datetime.now(UTC)).total_seconds())
 
     def _late(self, where: str) -> CloudlockUnavailableError:

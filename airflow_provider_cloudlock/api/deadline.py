@@ -28,15 +28,26 @@ class Deadline:
         self.expired = False
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._copy: socket.socket | None = None
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
 
     def watch(self, sock: socket.socket | None) -> None:
         """Tell which socket the call uses from now on."""
         with self._lock:
+            self._forget()
             self._socket = sock
             if self.expired:
                 self._shut_down()
+
+    def watch_new(self, sock: socket.socket) -> None:
+        """Tell of a socket that is to be wrapped: a proxy has to be asked for a tunnel, or TLS to be agreed on.
+
+        A copy is kept, as the socket itself is gone as soon as it is wrapped.
+        """
+        self.watch(copy := sock.dup())
+        with self._lock:
+            self._copy = copy
 
     def start(self) -> None:
         """Start the clock."""
@@ -46,12 +57,18 @@ class Deadline:
         """Stop the clock and forget the socket: it may serve the next call."""
         self._timer.cancel()
         with self._lock:
-            self._socket = None
+            self._forget()
 
     def _expire(self) -> None:
         with self._lock:
             self.expired = True
             self._shut_down()
+
+    def _forget(self) -> None:
+        self._socket = None
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
 
     def _shut_down(self) -> None:
         if self._socket is not None:
@@ -82,7 +99,17 @@ def _watch(sock: socket.socket | None) -> None:
         limit.watch(sock)
 
 
+def _watch_new(sock: socket.socket) -> socket.socket:
+    limit = getattr(_running, "deadline", None)
+    if limit is not None:
+        limit.watch_new(sock)
+    return sock
+
+
 class _WatchedHTTPConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _watch_new(super()._new_conn())
+
     def connect(self) -> None:
         super().connect()
         _watch(self.sock)
@@ -93,6 +120,9 @@ class _WatchedHTTPConnection(HTTPConnection):
 
 
 class _WatchedHTTPSConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _watch_new(super()._new_conn())
+
     def connect(self) -> None:
         super().connect()
         _watch(self.sock)

@@ -8,6 +8,7 @@ whole up to its own last time; and records that come or go meanwhile shift offse
 from __future__ import annotations
 
 from datetime import datetime
+from operator import or_
 
 from airflow_provider_cloudlock.api.anchored import AnchoredWalk
 from airflow_provider_cloudlock.api.walk import STALLS, SetMovedError
@@ -15,6 +16,10 @@ from airflow_provider_cloudlock.pages import Mark, P
 
 #: Pages of so many records are remembered, at least, to tell what came already.
 _REMEMBERED = 64
+#: How often the end must be seen, and from how small a page on that was cut it must be seen twice as often.
+_LOOKS, _SMALL = 2, 16
+#: From how many records on the server's figures count at all: with a few, a wrong one may fit by chance.
+_MANY = 32
 
 
 class UnorderedError(SetMovedError):
@@ -50,25 +55,28 @@ class OrderedWalk(AnchoredWalk[P]):
         self._reached = _time(page.last)
         self._take(page, self._select(page), 0, 0)
         self._end = self._start + page.rows
-        stalls = 0
-        nothing_beyond = False
+        stalls = looks = 0
+        smallest = page.rows
         while not self._is_enough:
+            rows = self._rows
             offset, page = self._join()
             is_further = self._add(page)
             self._end = offset + page.rows
             if is_further:
-                nothing_beyond = False
-            elif nothing_beyond:
-                return
+                looks = 0
+                smallest = min(smallest, rows)
             elif self._is_cut(page):
                 stalls += 1
+                looks = 0
                 if stalls > STALLS:
                     raise self._too_small(page)
-            elif self._is_corroborated:
-                return
             else:
-                # Once more: the set may have moved just before the look beyond it.
-                nothing_beyond = True
+                # Again, from a record earlier: the set may have moved just before the look beyond it, so that a page
+                # that was cut there seemed to reach its end.
+                looks += 1
+                if self._is_corroborated or looks >= (_LOOKS if smallest >= _SMALL else 2 * _LOOKS):
+                    return
+                self._overlap += 1
 
     def _join(self) -> tuple[int, P]:
         """Ask for a page that begins before the last time that is held, or where the set does.
@@ -140,10 +148,33 @@ class OrderedWalk(AnchoredWalk[P]):
             # As large as any page was, it may be cut. Then so are those of one time, or else the last one comes alone.
             alone = self._next(self._end - 1)
             self.total = page.echo.total
-            known = alone.first and any(each.version(alone.first.key) is not None for each in self._recent)
-            if alone.rows != 1 or not known:
+            alike = alone.rows == 1 or self._is_shifted(page, alone, -1)
+            if not (alone.rows and alike and self._is_known(alone)):
                 return True
-        return self._ask_beyond(self._end) > 0
+        beyond = self._ask_beyond(self._end)
+        return beyond is not None and not (self._is_known(beyond) and self._is_shifted(page, beyond, 0))
+
+    def _is_known(self, page: P) -> bool:
+        """Whether a page ends with a record that is held, and what it has beside those came into what has passed."""
+        head = self._not_after_reached(page)
+        held = [any(each.version(mark.key) is not None for each in self._recent) for mark in head]
+        late = (self._is_before(mark.created, self._reached) for mark in head)
+        return len(head) == page.rows and held[-1] and all(map(or_, held, late))
+
+    def _is_shifted(self, page: P, after: P, at: int) -> bool:
+        """Whether both pages end with the last time held and, by the server's figures, with the set, which grew.
+
+        :param page: the one that led no further.
+        :param after: what came after it.
+        :param at: where that began, seen from the end of the page.
+        """
+        if self._end - self._start < _MANY or not _time(page.last) == _time(after.last) == self._reached:
+            return False
+        if page.echo.total != self._end or after.echo.total != self._end + at + after.rows:
+            return False
+        # A total that only counts up to the end of its page would say the same: one of a single record shows it.
+        one = self._ask_one(self._start)
+        return one.rows == 1 and one.echo.total is not None and one.echo.total > self._start + 1
 
     @property
     def _speaks_of_more(self) -> bool:

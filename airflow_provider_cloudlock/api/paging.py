@@ -46,7 +46,7 @@ class ResultSet(Generic[G_co]):
     :param request_form: the form of request that the API accepted.
     :param requests: that were sent, repeated ones included.
     :param retries: requests that repeated a failed one.
-    :param server_date: the API's clock at the last answer, None when it does not say.
+    :param server_date: the API's clock at the first answer of the reading, None when it does not say.
     :param clock_skew: seconds by which it was ahead of the worker's.
     """
 
@@ -114,7 +114,6 @@ class Reader(Generic[P, G_co]):
             found,
             requests=self._client.requests - requests,
             retries=self._client.retries - retries,
-            server_date=self._client.server_date,
             clock_skew=self._client.clock_skew,
         )
 
@@ -174,9 +173,11 @@ class Reader(Generic[P, G_co]):
         others = [status.casefold() for status in self._resource.statuses if query.status and status != query.status]
         ahead = Ahead(lambda offset, dropped: self._answer(query, offset, size, dropped), self._background)
         records = self._format.gather()
+        self._client.earliest_date = None
         walk = way(
             ask=ahead.page,
-            ask_beyond=lambda offset: self._count_beyond(query, offset, size),
+            ask_beyond=lambda offset: self._beyond(query, offset, size),
+            ask_one=lambda offset: self._answer(query, offset, 1),
             select=lambda page: page.select(query.start, query.end, others[0] if others else None),
             start=query.offset,
             records=records,
@@ -199,6 +200,7 @@ class Reader(Generic[P, G_co]):
             outside=walk.received - walk.duplicates - records.count,
             reported_total=walk.total,
             request_form=query.forms(self._resource)[self._step].name,
+            server_date=self._client.earliest_date,
         )
         return found, walk.is_proof
 
@@ -209,12 +211,13 @@ class Reader(Generic[P, G_co]):
             self._connections = max(1, self._connections // 2)
         return self._connections
 
-    def _count_beyond(self, query: Query, offset: int, size: int) -> int:
-        """Tell how many records there are behind what should be the end; a refusal of the offset means none."""
+    def _beyond(self, query: Query, offset: int, size: int) -> P | None:
+        """Give the page behind what should be the end, None when there is none; a refusal of the offset means that."""
         try:
-            return self._answer(query, offset, size).rows
+            page = self._answer(query, offset, size)
         except CloudlockRequestError:
-            return 0
+            return None
+        return page if page.rows else None
 
     def _answer(self, query: Query, offset: int, size: int, dropped: Event | None = None, *, wider: bool = True) -> P:
         self._spending.check()
@@ -265,4 +268,5 @@ def _joined(left: ResultSet[G], right: ResultSet[G]) -> ResultSet[G]:
         outside=left.outside + right.outside,
         reported_total=None,
         request_form=right.request_form,
+        server_date=left.server_date,
     )

@@ -26,7 +26,8 @@ class Walk(Generic[P]):
     """Pages as they are gathered.
 
     :param ask: gives the page at an offset; is told the offsets that should be needed next.
-    :param ask_beyond: gives how many records there are at an offset that should be the end.
+    :param ask_beyond: gives the page at an offset that should be the end, None when it is.
+    :param ask_one: gives the one record at an offset.
     :param select: keeps those records of a page that are wanted.
     :param start: offset to begin at.
     :param records: takes in the records that are wanted, each key once.
@@ -36,7 +37,8 @@ class Walk(Generic[P]):
     def __init__(
         self,
         ask: Callable[[int, Sequence[int]], P],
-        ask_beyond: Callable[[int], int],
+        ask_beyond: Callable[[int], P | None],
+        ask_one: Callable[[int], P],
         select: Callable[[P], P],
         start: int,
         records: Gathering[P],
@@ -44,6 +46,7 @@ class Walk(Generic[P]):
     ) -> None:
         self._ask = ask
         self._ask_beyond = ask_beyond
+        self._ask_one = ask_one
         self._select = select
         self._start = start
         self._records = records

@@ -55,7 +55,8 @@ def replace(local: Path, target: Path) -> None:
     staged = target.parent / f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     try:
         with staged.open("xb") as file, local.open("rb") as source:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # some network file systems know no locks; there, nothing is swept either
+                fcntl.flock(file, fcntl.LOCK_EX)
             shutil.copyfileobj(source, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
@@ -72,6 +73,9 @@ def replace(local: Path, target: Path) -> None:
 def sweep(target: Path) -> None:
     """Remove what processes that died while they replaced a file left beside it."""
     for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        with suppress(FileNotFoundError, BlockingIOError), leftover.open("rb") as file:  # gone, or in use
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError), leftover.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # in use, or nobody can say
+                continue
             leftover.unlink()

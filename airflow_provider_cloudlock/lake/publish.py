@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError, CloudlockDriftError
 from airflow_provider_cloudlock.lake.page import newest_rows
@@ -42,6 +44,7 @@ class Published:
     :param sha256: of the object.
     :param changed: whether the object was written.
     :param vanished_kept: rows published before that are not among the new records.
+    :param version: which one of the object stands there.
     :param superseded: published slices inside this one, which are to go, and which version of each was taken in.
     """
 
@@ -51,7 +54,25 @@ class Published:
     sha256: str
     changed: bool
     vanished_kept: int
+    version: str | None
     superseded: Mapping[Slice, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which versions stood before a slice was read: what another attempt published since must not be replaced.
+
+    :param data: of its object, None when there was none.
+    :param receipt: of its receipt.
+    """
+
+    data: str | None
+    receipt: str | None
+
+    @classmethod
+    def of(cls, slice_: Slice, store: Store) -> Standing:
+        """Look at a slice."""
+        return cls(store.version(data_file(slice_)), store.version(receipt_file(slice_)))
 
 
 def superseded_by(slice_: Slice, store: Store) -> tuple[Slice, ...]:
@@ -76,7 +97,7 @@ def publish(
     spool: Spool,
     layout: Layout,
     *,
-    held: str | None,
+    held: Standing,
     status: str | None,
     on_vanished: OnVanished,
 ) -> Published:
@@ -86,7 +107,7 @@ def publish(
     :param slice_: what the records cover.
     :param spool: all of them; it takes in those that vanished and are kept.
     :param layout: of the resource's records.
-    :param held: the version of the object that stood before they were read, None when there was none.
+    :param held: what stood before they were read.
     :param status: the filter they were read with, None for all records.
     :param on_vanished: what becomes of records that were published before and are not among these.
     :raises CloudlockConfigError: when what is published overlaps, or was read with another filter.
@@ -96,6 +117,7 @@ def publish(
     path = data_file(slice_)
     inside = {each: store.version(data_file(each)) for each in superseded_by(slice_, store)}
     store.sweep(path)
+    version = store.version(path)
     with scratch() as folder:
         local = folder / "published.parquet"
         current = _published(store, slice_, local, layout, status)
@@ -119,8 +141,9 @@ def publish(
         if changed:
             local = folder / "new.parquet"
             write(spool, local, slice_, layout, status)
-            store.exchange(local, path, held)
-            _check_alone(store, slice_, inside, held)
+            store.exchange(local, path, held.data)
+            version = store.version_of(local, path)
+            _check_alone(store, slice_, inside, held.data)
         return Published(
             path=store.uri(path),
             rows=spool.rows,
@@ -128,6 +151,7 @@ def publish(
             sha256=sha256(local),
             changed=changed,
             vanished_kept=kept,
+            version=version,
             superseded=inside,
         )
 
@@ -158,21 +182,45 @@ def _came_between(store: Store, slice_: Slice, other: Slice) -> CloudlockDriftEr
     )
 
 
-def settle(store: Store, slice_: Slice, receipt: Receipt, superseded: Mapping[Slice, str | None]) -> None:
+def settle(store: Store, slice_: Slice, receipt: Receipt, published: Published) -> None:
     """Write the receipt of a published slice, and remove what it made obsolete.
 
     An object goes last of all that belongs to it, so that what a crash leaves is found by the next run.
 
-    :raises CloudlockDriftError: when another run replaced an obsolete object after its records were taken in.
+    :raises CloudlockDriftError: when another attempt published the slice meanwhile, or replaced an obsolete object
+        after its records were taken in.
     """
-    store.put_text(receipt.to_json(), receipt_file(slice_))
+    _write(store, slice_, receipt, published.version)
     if not receipt.quarantined:
         store.remove(quarantine_file(slice_))
-    for each, version in superseded.items():
+    for each, version in published.superseded.items():
         if store.version(data_file(each)) not in (version, None):
             raise _came_between(store, slice_, each)
         for file in (quarantine_file(each), receipt_file(each), data_file(each)):
             store.remove(file)
+
+
+def _write(store: Store, slice_: Slice, receipt: Receipt, version: str | None) -> None:
+    """Write a receipt, as long as its object stands there: who was held up must not speak over a later attempt."""
+    overtaken = Retrying(retry=retry_if_exception_type(CloudlockDriftError), stop=stop_after_attempt(3), reraise=True)
+    for attempt in overtaken:
+        with attempt:
+            held = store.version(receipt_file(slice_))
+            store.check_held(data_file(slice_), version)
+            # Whoever publishes from here on writes a receipt after this one, or has written one that this one meets.
+            store.exchange_text(receipt.to_json(), receipt_file(slice_), held)
+
+
+def note_announced(store: Store, slice_: Slice, receipt: Receipt) -> None:
+    """Note in a slice's receipt that an asset event tells of its object, unless another attempt wrote it meanwhile."""
+    path = receipt_file(slice_)
+    held = store.version(path)
+    with scratch() as folder:
+        local = folder / "receipt"
+        if not store.get(path, local) or local.read_text("utf-8", "replace") != receipt.to_json():
+            return
+    with suppress(CloudlockDriftError):
+        store.exchange_text(replace(receipt, announced=True).to_json(), path, held)
 
 
 def was_announced(store: Store, slice_: Slice, sha256: str) -> bool:
@@ -182,11 +230,14 @@ def was_announced(store: Store, slice_: Slice, sha256: str) -> bool:
         return store.get(receipt_file(slice_), local) and is_announced(local.read_text("utf-8", "replace"), sha256)
 
 
-def quarantine(store: Store, slice_: Slice, records: Iterable[Mapping[str, Any]]) -> str:
+def quarantine(store: Store, slice_: Slice, records: Iterable[Mapping[str, Any]], held: Standing) -> str:
     """Put records that cannot be kept where somebody can look at them, one to a line.
 
     :return: where they are.
+    :raises CloudlockDriftError: when another attempt published the slice meanwhile.
     """
+    store.check_held(data_file(slice_), held.data)
+    store.check_held(receipt_file(slice_), held.receipt)
     path = quarantine_file(slice_)
     store.put_text("".join(f"{dumps(record)}\n" for record in records), path)
     return store.uri(path)

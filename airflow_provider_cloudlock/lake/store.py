@@ -109,6 +109,16 @@ class Store:
             return str(found[self._kind.version])
         return repr([found.get(name) for name in ("etag", "generation", "ino", "mtime", "last_modified", "size")])
 
+    def version_of(self, local: Path, relative: str) -> str | None:
+        """Tell which version a file has that was just published; read back, it is the same.
+
+        :raises CloudlockDriftError: when another file is there.
+        """
+        version = self.version(relative)
+        if self._is_other(local, relative):
+            raise self._outrun(relative)
+        return version
+
     def exchange(self, local: Path, relative: str, held: str | None) -> None:
         """Publish a file in place of one version, and of no other: who was held up must not undo what came later.
 
@@ -129,8 +139,7 @@ class Store:
                         raise self._outrun(relative) from error
                 return
         with self._kept_apart(relative):
-            if self.version(relative) != held:
-                raise self._outrun(relative)
+            self.check_held(relative, held)
             self._put(local, relative)
 
     @contextmanager
@@ -147,10 +156,18 @@ class Store:
         with scratch() as folder:
             return not self.get(relative, folder / "there") or sha256(folder / "there") != sha256(local)
 
+    def check_held(self, relative: str, held: str | None) -> None:
+        """Look whether a version of a file is still the one that is published.
+
+        :raises CloudlockDriftError: when another version is there.
+        """
+        if self.version(relative) != held:
+            raise self._outrun(relative)
+
     def _outrun(self, relative: str) -> CloudlockDriftError:
         return CloudlockDriftError(
-            f"{self.uri(relative)} was published by another attempt while this one was at work, so this one changed "
-            "nothing. A retry begins anew. See that no two runs extract the same day at once, by a pool or by "
+            f"{self.uri(relative)} was published by another attempt while this one was at work, so this one did not "
+            "replace it. A retry begins anew. See that no two runs extract the same day at once, by a pool or by "
             "max_active_runs=1."
         )
 
@@ -164,10 +181,13 @@ class Store:
 
     def put_text(self, text: str, relative: str) -> None:
         """Publish a text in one step."""
-        with scratch() as folder:
-            local = folder / "text"
-            local.write_text(text, encoding="utf-8")
+        with _written(text) as local:
             self._put(local, relative)
+
+    def exchange_text(self, text: str, relative: str, held: str | None) -> None:
+        """Publish a text as :meth:`exchange` publishes a file."""
+        with _written(text) as local:
+            self.exchange(local, relative, held)
 
     def remove(self, relative: str) -> None:
         """Remove a file, if it is there, and what a dead process left of it."""
@@ -194,6 +214,14 @@ def scratch() -> Iterator[Path]:
     """A local folder that goes when it is no longer needed."""
     with temporary(), tempfile.TemporaryDirectory(prefix="cloudlock-") as folder:
         yield Path(folder)
+
+
+@contextmanager
+def _written(text: str) -> Iterator[Path]:
+    with scratch() as folder:
+        local = folder / "text"
+        local.write_text(text, encoding="utf-8")
+        yield local
 
 
 def sha256(local: Path) -> str:

@@ -14,7 +14,7 @@ from airflow_provider_cloudlock.lake.store import Store
 _MOST_BYTES = 900
 #: The most of a folder's name on the usual file systems.
 _MOST_BYTES_OF_A_PART = 255
-_PLAIN = re.compile(r"[^%\\]*")
+_PLAIN = re.compile(r"(?:[^%\\?:]|:(?!:))*")
 
 
 def store_at(destination: object, resource: str) -> Store:
@@ -52,8 +52,8 @@ def store_at(destination: object, resource: str) -> Store:
             "as airflow-provider-cloudlock[s3], [gcs] or [azure]."
         ) from error
     if str(path).rstrip("/") != text:
-        # A "?" or "#" with nothing behind it is lost on the way: two destinations would be one.
-        raise CloudlockConfigError(f"destination={text!r} would be opened as {str(path)!r}. Leave out the '?' or '#'.")
+        # A "#" with nothing behind it is lost on the way, for one: two destinations would be the same.
+        raise CloudlockConfigError(f"destination={text!r} would be opened as {str(path)!r}. Write it like that.")
     return Store(fs, f"{path.path.rstrip('/')}/{resource}", f"{text}/{resource}")
 
 
@@ -66,7 +66,7 @@ def _fault_of_all(text: str) -> str | None:
     if unicodedata.normalize("NFKC", text) != text:
         return "holds characters that look like others"
     if not _PLAIN.fullmatch(text):
-        return "holds a backslash or a percent sign, which stores take in different ways"
+        return "holds a backslash, a percent sign, a question mark or '::', which stores take in different ways"
     return None
 
 

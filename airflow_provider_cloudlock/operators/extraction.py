@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api.paging import Reader, ResultSet
@@ -12,12 +11,20 @@ from airflow_provider_cloudlock.api.resources import Query, Resource
 from airflow_provider_cloudlock.exceptions import CloudlockDataError, CloudlockUnavailableError
 from airflow_provider_cloudlock.lake.memory import give_back
 from airflow_provider_cloudlock.lake.page import ArrowPage
-from airflow_provider_cloudlock.lake.publish import OnVanished, publish, quarantine, settle, was_announced
+from airflow_provider_cloudlock.lake.publish import (
+    OnVanished,
+    Standing,
+    note_announced,
+    publish,
+    quarantine,
+    settle,
+    was_announced,
+)
 from airflow_provider_cloudlock.lake.receipt import Receipt
 from airflow_provider_cloudlock.lake.schemas import SCHEMA_VERSION, Layout
 from airflow_provider_cloudlock.lake.slices import Slice
 from airflow_provider_cloudlock.lake.spool import Spool
-from airflow_provider_cloudlock.lake.store import Store, data_file, receipt_file
+from airflow_provider_cloudlock.lake.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +63,12 @@ class Extraction:
         self._max_quarantined = max_quarantined
         self._told_of_clock = False
 
-    def read(self, slice_: Slice) -> tuple[ResultSet[Spool], str | None]:
-        """Read a slice; tell also which version of it was published before, as no other may be replaced by it."""
-        held = self._store.version(data_file(slice_))
+    def read(self, slice_: Slice) -> tuple[ResultSet[Spool], Standing]:
+        """Read a slice; tell also what was published of it before, as nothing else may be replaced by it."""
+        held = Standing.of(slice_, self._store)
         return self._reader.read(Query(slice_.start, slice_.end, self._status)), held
 
-    def publish(self, slice_: Slice, found: ResultSet[Spool], held: str | None) -> Receipt:
+    def publish(self, slice_: Slice, found: ResultSet[Spool], held: Standing) -> Receipt:
         """Publish a slice, and tell what was proved.
 
         :raises CloudlockDataError: when more records than allowed cannot be kept; they are in quarantine then.
@@ -70,7 +77,7 @@ class Extraction:
         self._check_clock(slice_, found)
         unkept = [record for record, _ in found.records.unkept.values()]
         if unkept:
-            where = quarantine(self._store, slice_, unkept)
+            where = quarantine(self._store, slice_, unkept, held)
             if len(unkept) > self._max_quarantined:
                 raise CloudlockDataError(
                     f"{len(unkept)} records of the slice {slice_.name} have no usable id or creation time, more than "
@@ -113,13 +120,13 @@ class Extraction:
             request_form=found.request_form,
             announced=not published.changed and was_announced(self._store, slice_, published.sha256),
         )
-        settle(self._store, slice_, receipt, published.superseded)
+        settle(self._store, slice_, receipt, published)
         give_back()
         return receipt
 
     def note_announced(self, slice_: Slice, receipt: Receipt) -> None:
         """Note in a slice's receipt that an asset event tells of its object."""
-        self._store.put_text(replace(receipt, announced=True).to_json(), receipt_file(slice_))
+        note_announced(self._store, slice_, receipt)
 
     def _check_clock(self, slice_: Slice, found: ResultSet[Spool]) -> None:
         """Refuse a slice that is not over on the API's clock: more records may come. The worker's may be fast."""
@@ -131,7 +138,7 @@ class Extraction:
                 "The worker's clock and Cloudlock's are %d s apart. Correct the worker's: windows end by it.",
                 abs(found.clock_skew),
             )
-        if slice_.end > found.server_date + timedelta(seconds=1):  # the header has whole seconds
+        if found.server_date < slice_.end.replace(microsecond=0):  # the header has whole seconds
             raise CloudlockUnavailableError(
                 f"The slice {slice_.name} is not over on Cloudlock's clock, where it is "
                 f"{found.server_date.isoformat()}; the worker's clock is {-found.clock_skew} s ahead. Records may yet "

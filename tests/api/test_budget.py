@@ -33,6 +33,6 @@ def test_the_budget_that_is_used_up_is_named(budget: Budget, words: str, connect
 
 def test_every_result_set_has_the_whole_budget() -> None:
     with Tenant(day_of_records(DAY, 30), Habits(cap=10)) as tenant, client_of(tenant) as client:
-        reader = Reader(client, THREATS, FORMATS["arrow"](), 100, 1, Budget(requests=7))
+        reader = Reader(client, THREATS, FORMATS["arrow"](), 100, 1, Budget(requests=12))
         for _ in range(3):
             assert reader.read(WINDOW).records.count == 30

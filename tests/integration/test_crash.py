@@ -245,7 +245,7 @@ def test_an_attempt_that_was_held_up_takes_no_harm_and_does_none(
     worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = copied(halves, tmp_path)
-    receipt_is_next = len(steps) - steps[::-1].index("open")
+    receipt_is_next = steps.index("os.remove") + 2  # the object is there, and nothing locked
     with Tenant(TWO_DAYS) as tenant:
         monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
         with held_up(worker, tenant, lake, receipt_is_next):

@@ -247,7 +247,7 @@ def test_a_folder_is_named_as_openlineage_names_it(destination: str, monkeypatch
 # --- hook lineage -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [["été?a#1"], ["ü" * 120] * 3], ids=["odd", "long"])
+@pytest.mark.parametrize("parts", [["été#a1"], ["ü" * 120] * 3], ids=["odd", "long"])
 def test_no_name_is_too_odd_for_an_asset(
     told: Told, collector: HookLineageCollector, lake: Lake, monkeypatch: pytest.MonkeyPatch, parts: list[str]
 ) -> None:

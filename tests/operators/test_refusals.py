@@ -156,7 +156,7 @@ def test_a_destination_that_is_not_plain(extract: Extract, lake: Lake, destinati
     assert not lake.folder.parent.exists()
 
 
-@pytest.mark.parametrize("end", ["a?#1", "a?", "a#", "a?b#"])
+@pytest.mark.parametrize("end", ["a#"])
 def test_a_destination_that_would_lose_a_character(extract: Extract, lake: Lake, end: str) -> None:
     with Tenant(TEN) as tenant:
         with pytest.raises(AirflowFailException, match="would be opened as"):
@@ -174,7 +174,7 @@ def test_a_destination_with_a_password_is_not_repeated(extract: Extract, destina
     assert "hidden" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["données", "湖", "a b", "a=b", "a?b", "a#b", "a*[b]", "{}x".format("a" * 254)])
+@pytest.mark.parametrize("name", ["données", "湖", "a b", "a=b", "a#b", "a:b", "a*[b]", "{}x".format("a" * 254)])
 def test_a_destination_of_any_plain_name(extract: Extract, lake: Lake, name: str) -> None:
     with Tenant(TEN) as tenant:
         extract(tenant, destination=f"{lake.destination}/{name}")
@@ -306,7 +306,7 @@ def test_a_set_that_keeps_moving_is_left_to_airflows_retries(extract: Extract, l
         tenant.insert(record(next(numbers), DAY))
 
     with (
-        Tenant(TEN, Habits(cap=5, ties="id"), before=earlier_record) as tenant,
+        Tenant(TEN, Habits(cap=5, ties="id", total="absent"), before=earlier_record) as tenant,
         pytest.raises(exceptions.CloudlockDriftError),
     ):
         extract(tenant)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from airflow_provider_cloudlock.exceptions import CloudlockDriftError
+from airflow_provider_cloudlock.lake.store import Store
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, OBJECT, RECEIPT, Lake, as_row, connection, operator
 from tests.support import Record, Tenant, day_of_records
@@ -47,6 +49,34 @@ def test_the_later_one_stays(
     with Tenant(NEW) as tenant:
         extract(tenant)  # the retry
     assert lake.rows() == [as_row(each) for each in NEW]
+    assert lake.files == [RECEIPT, OBJECT]
+
+
+@pytest.mark.parametrize("published", [[], OLD], ids=["it wrote", "it changed nothing"])
+def test_one_that_is_held_up_before_its_receipt_does_not_speak_over_the_later_one(
+    extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch, published: list[Record]
+) -> None:
+    with Tenant(published) as tenant:
+        extract(tenant)
+    write = Store.exchange_text
+    with Tenant(NEW) as later, Tenant(OLD) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", connection(later))
+
+        def held_up(*receipt: Any) -> None:
+            monkeypatch.setattr(Store, "exchange_text", write)
+            operator(lake.destination, cloudlock_conn_id="other").execute({})
+            write(*receipt)
+
+        monkeypatch.setattr(Store, "exchange_text", held_up)
+        with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+            extract(tenant)
+    assert lake.rows() == [as_row(each) for each in NEW]
+    assert lake.receipt()["sha256"] == hashlib.sha256(lake.path(OBJECT).read_bytes()).hexdigest()
+
+
+def test_one_that_is_overtaken_sets_nothing_apart(extract: Extract, lake: Lake, overtaken: Overtaken) -> None:
+    with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+        overtaken([*OLD, {"description": "no id"}], OLD)
     assert lake.files == [RECEIPT, OBJECT]
 
 
