@@ -14,6 +14,8 @@ _MAX_BYTES = 1 << 30
 #: From so many bytes on, an answer that unpacks to more than so many times its size is no list of records.
 _MAX_RATIOS = ((192 << 20, 100), (32 << 20, 200))
 _CHUNK = 1 << 20
+#: From so many bytes on, fewer than so many for each comma are no list of records, but would take much memory as one.
+_LEAST_DENSE = (8 << 20, 8)
 
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 
@@ -45,6 +47,16 @@ def read_body(response: requests.Response, where: str, at_most: int | None = Non
                 "what is reasonable. Ask for smaller pages if it is genuine."
             )
     return body.getvalue()
+
+
+def check_dense(body: bytes) -> None:
+    """Look whether a large body says anything: millions of empty objects are small, and large when they are parsed.
+
+    :raises CloudlockResponseError: when it holds next to nothing.
+    """
+    least, each = _LEAST_DENSE
+    if len(body) > least and body.count(b",") * each > len(body):
+        raise CloudlockResponseError("It is a list of next to nothing, and too long for that.")
 
 
 def message_of(body: bytes) -> str | None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import requests
 import tenacity
 import urllib3
-from requests.utils import should_bypass_proxies
+from requests.utils import select_proxy, should_bypass_proxies
 
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api import failures
-from airflow_provider_cloudlock.api.body import message_of, read_body
+from airflow_provider_cloudlock.api.body import check_dense, message_of, read_body
 from airflow_provider_cloudlock.api.deadline import DeadlineAdapter, deadline
 from airflow_provider_cloudlock.api.settings import check_proxy, usable_bundle, usable_token
 from airflow_provider_cloudlock.exceptions import (
@@ -61,6 +63,26 @@ class _Session(requests.Session):
         return None
 
 
+class _Hiding(logging.Filter):
+    """Cuts the tokens in use out of what urllib3 logs: of a header that is none it quotes what a server sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: weakref.WeakSet[CloudlockClient] = weakref.WeakSet()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING and self.clients:
+            for client in list(self.clients):
+                record.msg, record.args = client.clean(record.getMessage()), ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_HIDING = _Hiding()
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_HIDING)
+
+
 class CloudlockClient:
     """Asks Cloudlock one question at a time, and gives an answer only when it is whole and makes sense.
 
@@ -87,6 +109,7 @@ class CloudlockClient:
         #: Of the API, without a slash at its end.
         self.base_url = base_url
         self._token = usable_token(token)
+        _HIDING.clients.add(self)
         self._timeout = timeout
         # A little slower, so that what arrives at the server never exceeds it however unevenly the way there is.
         self.interval = 1.05 / requests_per_second if requests_per_second else 0.0
@@ -111,6 +134,12 @@ class CloudlockClient:
         # What the environment says of proxies and certificates is asked once: for each request it takes long.
         settings = self._session.merge_environment_settings(base_url, proxies, stream=True, verify=verify, cert=None)
         self._verify, self._proxies = settings["verify"], settings["proxies"]
+        if isinstance(self._verify, str) and ca_bundle is None and not Path(self._verify).is_dir():
+            usable_bundle(self._verify, "The worker's REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE")
+        chosen = select_proxy(base_url, self._proxies)
+        if chosen and proxy is None and not chosen.startswith("socks"):
+            chosen = chosen if "://" in chosen else f"http://{chosen}"
+            check_proxy(chosen, "The worker's HTTP_PROXY or HTTPS_PROXY")
         self._session.trust_env = False
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, DeadlineAdapter())
@@ -186,12 +215,13 @@ class CloudlockClient:
         with self._lock:
             self.bytes += len(body)
         try:
+            check_dense(body)
             return parse(body)
         except CloudlockResponseError as error:
-            why = self._clean(str(error))
+            why = self.clean(str(error))
         raise CloudlockResponseError(
             f"{where} was answered with status 200, but: {why} The answer has {len(body)} bytes of type "
-            f"{self._clean(content_type)} and begins: {self._excerpt(body) or 'with nothing'}"
+            f"{self.clean(content_type)} and begins: {self._excerpt(body) or 'with nothing'}"
         )
 
     def _fetch(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
@@ -211,7 +241,7 @@ class CloudlockClient:
                     beginning = read_body(response, where, _EXCERPT_BYTES)
                 except (urllib3.exceptions.HTTPError, OSError):
                     beginning = b""  # the status has said what matters
-                said = self._clean(message_of(beginning) or "") or self._excerpt(beginning)
+                said = self.clean(message_of(beginning) or "") or self._excerpt(beginning)
                 raise failures.from_status(response.status_code, response.headers, said, where, self._token)
             return read_body(response, where), response.headers.get("Content-Type", "none")
 
@@ -230,9 +260,10 @@ class CloudlockClient:
     def _excerpt(self, body: bytes) -> str:
         """Clean the beginning of a body; where it is cut, half a token may stand."""
         text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
-        return self._clean(text[: -8 * len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
+        return self.clean(text[: -8 * len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
 
-    def _clean(self, text: str) -> str:
+    def clean(self, text: str) -> str:
+        """Make what others said fit for a message or a log."""
         return failures.clean(text, self._token)
 
     def _wait_for_turn(self, dropped: threading.Event) -> None:

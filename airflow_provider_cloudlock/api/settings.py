@@ -8,24 +8,25 @@ from urllib.parse import urlsplit
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError
 
 
-def usable_bundle(path: str) -> str:
+def usable_bundle(path: str, whose: str = "The connection's ca_bundle") -> str:
     """Return the path of a CA bundle.
 
+    :param whose: what names it, for the error.
     :raises CloudlockConfigError: when it cannot be read as one.
     """
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:
         raise CloudlockConfigError(
-            f"The connection's ca_bundle {path!r} cannot be used on this worker: {error}. Give the path of a PEM file "
-            "with certificates."
+            f"{whose} {path!r} cannot be used on this worker: {error}. Give the path of a PEM file with certificates."
         ) from None
     return path
 
 
-def check_proxy(proxy: str) -> None:
+def check_proxy(proxy: str, whose: str = "The connection's proxy") -> None:
     """Look whether something is the URL of a proxy.
 
+    :param whose: what names it, for the error.
     :raises CloudlockConfigError: when it is not.
     """
     try:
@@ -35,7 +36,7 @@ def check_proxy(proxy: str) -> None:
         usable = False
     if not usable or not proxy.isprintable() or " " in proxy:
         raise CloudlockConfigError(
-            "The connection's proxy is not usable. Give http://host:port, with user:password@ before the host if the "
+            f"{whose} is not usable. Give http://host:port, with user:password@ before the host if the "
             "proxy asks for them; special characters in them percent-encoded."
         )
 

@@ -45,7 +45,8 @@ class CloudlockToObjectStorageOperator(BaseOperator):
     :param created_after: first instant of the window, on the records' creation time; without a zone it is UTC
         (templated). The default is the run's data interval, else the day of its partition.
     :param created_before: first instant after the window (templated).
-    :param refresh_days: days before the window that are extracted again, so that later dismissals arrive (templated).
+    :param refresh_days: UTC days before the window's first one that are extracted again, so that later dismissals
+        arrive (templated). The window then begins with its first day, whatever the hour.
     :param status: ``Active`` or ``Dismissed`` to extract these alone (templated). The slice then holds a part, so it
         needs a destination of its own and another ``on_vanished`` than ``keep``.
     :param page_size: records asked for in one request, None for what the connection says, else 10,000.
@@ -75,6 +76,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
 
     _running = False
     _lineage: Lineage | None = None
+    _outlets: list[Any] | None = None
 
     def __init__(
         self,
@@ -110,6 +112,8 @@ class CloudlockToObjectStorageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Extract the window."""
         self._running = True
+        # Those that an earlier run in this process told nothing, and so left out, are told again.
+        self._outlets = self.outlets = self._outlets or self.outlets
         try:
             return self._execute(context)
         except CloudlockError as error:
@@ -211,7 +215,9 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         )
         check_window(start, end)
         try:
-            return start - timedelta(days=self._days()), end
+            days = self._days()
+            # Of whole days, as a window that does not begin at midnight would cut those that are published.
+            return (start.replace(hour=0, minute=0, second=0, microsecond=0) if days else start) - timedelta(days), end
         except OverflowError:
             raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} reaches before the year 1.") from None
 

@@ -62,7 +62,7 @@ def tls(tenant: Tenant, pem: Path) -> Iterator[str]:
         with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
             _join(secured, tenant.url.removeprefix("http://"))
 
-    with _listening(handle) as address:
+    with listening(handle) as address:
         yield f"https://{address}"
 
 
@@ -83,12 +83,12 @@ def proxy(user: str, password: str) -> Iterator[tuple[str, list[str]]]:
             else:
                 connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
 
-    with _listening(handle) as address:
+    with listening(handle) as address:
         yield address, served
 
 
 @contextmanager
-def _listening(handle: Handler) -> Iterator[str]:
+def listening(handle: Handler) -> Iterator[str]:
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 

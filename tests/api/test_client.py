@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import tracemalloc
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api import body
@@ -31,7 +33,7 @@ from airflow_provider_cloudlock.exceptions import (
     CloudlockUnavailableError,
 )
 from tests.api.asking import ask, client_of, everything_said
-from tests.api.loopback import certificate, proxy, tls
+from tests.api.loopback import certificate, listening, proxy, tls
 from tests.support import (
     TOKEN,
     Exchange,
@@ -60,6 +62,7 @@ from tests.support import (
     until_close,
     without,
 )
+from tests.support.wire import read_head
 
 TEN = day_of_records("2026-01-02", 10)
 GENUINE_BACKOFF = module._BACKOFF
@@ -587,6 +590,17 @@ def test_a_redirect_is_refused_and_the_other_host_never_hears_of_it(status: int)
         assert other.connections == 0
 
 
+def test_the_body_of_a_redirect_is_not_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests.Response, "content", property(lambda _: pytest.fail("it may be of any size")))
+    for location in ("/elsewhere", "http://[bad"):
+        with (
+            Tenant(TEN, faults=redirects(location)) as tenant,
+            client_of(tenant) as client,
+            pytest.raises(CloudlockConfigError, match="redirects are never followed"),
+        ):
+            ask(client)
+
+
 def test_a_redirect_to_the_same_host_is_refused_too() -> None:
     with (
         Tenant(TEN, faults=redirects("/api/v2/threats?again", 301)) as tenant,
@@ -832,6 +846,77 @@ def test_a_proxy_with_a_password_carries_the_call(tmp_path: Path, caplog: pytest
     assert "p%40ss" not in caplog.text
 
 
+@pytest.mark.parametrize("begins", ["", "HTTP/1.1 200 OK\r\nX: "])
+def test_a_proxy_that_drips_is_not_waited_for(begins: str) -> None:
+    def drip(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.sendall(begins.encode())
+            for _ in range(200):
+                connection.sendall(b"a")
+                time.sleep(0.02)
+
+    start = time.monotonic()
+    with Tenant(TEN) as tenant, listening(drip) as place:
+        options = {"proxy": f"http://{place}", "timeout": 0.3}
+        with client_of(tenant, "https://tenant.example.com", **options) as client:
+            client.attempts = 1
+            with pytest.raises(CloudlockUnavailableError, match="no whole answer within"):
+                ask(client)
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "HTTP/1.1 2{token} OK\r\n\r\n",
+        "HTTP/9.{token} 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{token}\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: {token}\r\nContent-Length: 2\r\n\r\n{{}}",
+        'HTTP/1.1 200 OK\r\nContent-Length: 80\r\n\r\n{{"{token}":1,"{token}":2}}' + 80 * " ",
+        "HTTP/1.1 500 No\r\nno header {token}\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_token_echoed_anywhere_is_not_repeated(answer: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+
+    def echo(connection: socket.socket) -> None:
+        with suppress(OSError):
+            read_head(connection.makefile("rb"))
+            connection.sendall(answer.format(token=TOKEN).encode())
+
+    with Tenant(TEN) as tenant, listening(echo) as place, client_of(tenant, f"http://{place}") as client:
+        client.attempts = 2
+        with pytest.raises(CloudlockError) as error:
+            ask(client)
+    said = everything_said(error.value) + repr(error.value.__context__) + caplog.text
+    assert TOKEN.casefold() not in said.casefold()
+
+
+@pytest.mark.parametrize(
+    "place", ["http://user:hush-hush@", "http://user:hush-hush@proxy:99999", "http://u:hush-hush/@p"]
+)
+def test_an_odd_proxy_of_the_environment_is_told_at_once(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", place)
+    with pytest.raises(CloudlockConfigError, match="worker's HTTP_PROXY or HTTPS_PROXY is not usable") as error:
+        CloudlockClient("https://tenant.example.com/api/v2", TOKEN)
+    assert "hush" not in everything_said(error.value)
+
+
+def test_a_bundle_of_the_environment_that_is_none_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(CloudlockConfigError, match=r"REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE '/nowhere/ca.pem' cannot"):
+        CloudlockClient("https://tenant.example.com/api/v2", TOKEN)
+
+
+@pytest.mark.parametrize("item", [b"{}", b"0", b"[]"])
+def test_a_list_of_next_to_nothing_is_refused_before_it_is_parsed(item: bytes) -> None:
+    body = b'{"items":[' + (item + b",") * (9_000_000 // len(item)) + item + b"]}"
+    with Tenant(TEN, faults=rewritten(body) + gzipped()) as tenant, client_of(tenant) as client:
+        client.attempts = 1
+        with pytest.raises(CloudlockResponseError, match="next to nothing"):
+            ask(client, lambda _: pytest.fail("parsed"))
+
+
 def test_a_proxy_that_refuses_is_named_without_its_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     pem = certificate(tmp_path)
@@ -904,8 +989,8 @@ def test_a_proxy_of_the_environment_that_is_none_is_wrong_set_up(monkeypatch: py
     monkeypatch.setenv("http_proxy", address)
     with (
         Tenant(TEN) as tenant,
+        pytest.raises(CloudlockConfigError, match="HTTP_PROXY"),
         client_of(tenant) as client,
-        pytest.raises(CloudlockConfigError, match="proxy"),
     ):
         ask(client)
     assert tenant.seen == []

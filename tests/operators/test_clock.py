@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
 from tests.operators.conftest import Extract
 from tests.operators.lake import Lake
-from tests.support import Habits, Tenant, day_of_records
+from tests.support import Habits, Tenant, day_of_records, headed, responds
 
 
 def test_a_slice_that_is_not_over_on_the_servers_clock_is_not_published(extract: Extract, lake: Lake) -> None:
@@ -24,6 +24,29 @@ def test_a_slice_that_is_not_over_on_the_servers_clock_is_not_published(extract:
         assert lake.objects == []
     with Tenant([], Habits(clock=timedelta(minutes=5))) as tenant:
         extract(tenant, start, end)
+
+
+def test_a_slice_that_was_not_over_when_its_reading_began_is_not_published(extract: Extract, lake: Lake) -> None:
+    """By the last answer it is over; but what came after the first one may be missing."""
+    end = datetime.now(UTC).replace(microsecond=0)
+    start = end - timedelta(seconds=30)
+
+    def later(tenant: Tenant) -> None:
+        tenant.behave(clock=timedelta())
+
+    with (
+        Tenant([], Habits(clock=timedelta(seconds=-2)), before={2: later}) as tenant,
+        pytest.raises(CloudlockUnavailableError, match="not over on Cloudlock's clock"),
+    ):
+        extract(tenant, start, end)
+    assert lake.objects == []
+
+
+def test_a_clock_at_the_end_of_the_calendar(extract: Extract, lake: Lake) -> None:
+    far = headed(Date="Fri, 31 Dec 9999 23:59:59 GMT")
+    with Tenant(day_of_records("2026-01-02", 3), faults=far + responds(200)) as tenant:
+        extract(tenant)
+    assert len(lake.ids()) == 3
 
 
 @pytest.mark.parametrize("minutes", [-5, 5])
