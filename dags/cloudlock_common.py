@@ -6,11 +6,13 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from airflow.sdk import Asset, ObjectStoragePath, Param
+from airflow.sdk.exceptions import AirflowFailException
 
 HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "cloudlock"
 
@@ -50,13 +52,14 @@ DEFAULT_ARGS = {
 
 
 @contextmanager
-def local_copy(path: str) -> Iterator[tuple[Path, str]]:
+def local_copy(part: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """
-    Fetch an object, through the Airflow connection its path names, and give the file and its SHA-256.
+    Fetch the object of a slice, through the Airflow connection its path names, and give the file and its SHA-256.
 
     A copy needs no extension of the warehouse for any store, and a ledger can state what was really loaded: a later
-    extract may have replaced the object since this one spoke.
+    extract may have replaced the object since this one spoke. It may hold more rows then, but none of another day.
     """
+    path = part["path"]
     source = ObjectStoragePath(path)
     with TemporaryDirectory(prefix="cloudlock-") as folder:
         file = Path(folder, "slice.parquet")
@@ -69,4 +72,27 @@ def local_copy(path: str) -> Iterator[tuple[Path, str]]:
             ) from error
         with file.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        try:
+            rows, others = counted(file, *map(datetime.fromisoformat, part["window"]))
+        except (ValueError, OSError) as error:  # Arrow's own are of these
+            raise AirflowFailException(f"{path} cannot be read as Parquet: {error}. Extract its day again.") from error
+        if others or rows < part["rows"]:
+            raise AirflowFailException(
+                f"{path} has {rows} rows, {others} of them outside its window; {part['rows']} were extracted. Its rows "
+                "in the warehouse are as they were. Clear the extract task and this one together."
+            )
         yield file, sha256
+
+
+def counted(file: Path, start: datetime, end: datetime) -> tuple[int, int]:
+    """Count the rows of a Parquet file, and those among them that were not created in a window."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        times = parquet.read(["created_at", "detected_at"])
+    created = pc.coalesce(*times.columns)
+    first, last = (pa.scalar(edge, created.type) for edge in (start, end))
+    inside = pc.and_(pc.greater_equal(created, first), pc.less(created, last))
+    return times.num_rows, times.num_rows - (pc.sum(inside).as_py() or 0)

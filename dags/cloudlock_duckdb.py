@@ -97,7 +97,7 @@ def load(extracts: Sequence[dict[str, Any]], warehouse: str) -> dict[str, int]:
 
 def is_loaded(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> bool:
     """
-    Tell whether the warehouse holds this very object.
+    Tell whether the warehouse holds this very object, by the ledger, and as many rows.
 
     The extract's ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its
     retry that nothing changed.
@@ -105,8 +105,10 @@ def is_loaded(connection: DuckDBPyConnection, resource: str, part: dict[str, Any
     start, end = map(datetime.fromisoformat, part["window"])
     found = connection.execute(
         'select 1 from "cloudlock_loads" '
-        'where "resource" = ? and "window_start" = ? and "window_end" = ? and "sha256" = ?',
-        [resource, start, end, part["sha256"]],
+        'where "resource" = ? and "window_start" = ? and "window_end" = ? and "sha256" = ? and "rows" = '
+        '(select count(*) from "cloudlock_threats" '
+        'where coalesce("created_at", "detected_at") >= ? and coalesce("created_at", "detected_at") < ?)',
+        [resource, start, end, part["sha256"], start, end],
     )
     return found.fetchone() is not None
 
@@ -114,13 +116,15 @@ def is_loaded(connection: DuckDBPyConnection, resource: str, part: dict[str, Any
 def load_slice(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> int:
     """Replace the rows of one slice's window by those of its object, and return how many there are now."""
     start, end = map(datetime.fromisoformat, part["window"])
-    with local_copy(part["path"]) as (file, sha256), transaction(connection):
+    with local_copy(part) as (file, sha256), transaction(connection):
         connection.execute(
             'delete from "cloudlock_threats" '
             'where coalesce("created_at", "detected_at") >= ? and coalesce("created_at", "detected_at") < ?',
             [start, end],
         )
-        inserted = connection.execute('insert into "cloudlock_threats" by name from read_parquet(?)', [str(file)])
+        inserted = connection.execute(
+            'insert into "cloudlock_threats" by name from read_parquet(?, hive_partitioning = false)', [str(file)]
+        )
         rows: int = inserted.fetchall()[0][0]
         # Every older note on these rows is void now, whether its window was this one, a part of it or reached beyond.
         connection.execute(

@@ -175,7 +175,7 @@ def load_slice(table: Table, resource: str, part: dict[str, Any]) -> int:
     import pyarrow.parquet as pq
 
     start, end = map(datetime.fromisoformat, part["window"])
-    with local_copy(part["path"]) as (file, sha256), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+    with local_copy(part) as (file, sha256), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         rows = parquet.read()
     receipt = {
         "cloudlock.resource": resource,

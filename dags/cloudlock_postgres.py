@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 #: An ordinary Airflow connection of the type Postgres.
 CONNECTION = "postgres_default"
 
-_NAME = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
+_NAME = "^(?!pg_)[A-Za-z_][A-Za-z0-9_]{0,62}$"
 
 SCHEMA = Param(
     "public",
@@ -112,7 +112,8 @@ def load(extracts: Sequence[dict[str, Any]], schema: str) -> dict[str, int]:
 
     if not re.fullmatch(_NAME, schema):
         raise AirflowFailException(
-            f"schema {schema!r} is no plain name: 1 to 63 ASCII letters, digits and underscores, no digit first."
+            f"schema {schema!r} is no plain name: 1 to 63 ASCII letters, digits and underscores, no digit first, "
+            "not pg_."
         )
     hook = AdbcHook(adbc_conn_id=CONNECTION)
     hook.driver = "adbc_driver_postgresql"  # a connection of the type Postgres does not name it
@@ -157,7 +158,7 @@ def transaction(connection: Connection, schema: str) -> Iterator[None]:
 
 def is_loaded(connection: Connection, resource: str, part: dict[str, Any]) -> bool:
     """
-    Tell whether the warehouse holds this very object.
+    Tell whether the warehouse holds this very object, by the ledger, and as many rows.
 
     The extract's ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its
     retry that nothing changed.
@@ -166,7 +167,9 @@ def is_loaded(connection: Connection, resource: str, part: dict[str, Any]) -> bo
     found = ask(
         connection,
         'select 1 from "cloudlock_loads" '
-        'where "resource" = $1 and "window_start" = $2 and "window_end" = $3 and "sha256" = $4',
+        'where "resource" = $1 and "window_start" = $2 and "window_end" = $3 and "sha256" = $4 and "rows" = '
+        '(select count(*) from "cloudlock_threats" '
+        'where coalesce("created_at", "detected_at") >= $2 and coalesce("created_at", "detected_at") < $3)',
         *(resource, start, end, part["sha256"]),
     )
     return bool(found)
@@ -175,7 +178,7 @@ def is_loaded(connection: Connection, resource: str, part: dict[str, Any]) -> bo
 def load_slice(connection: Connection, resource: str, part: dict[str, Any]) -> int:
     """Replace the rows of one slice's window by those of its object, and return how many there are now."""
     start, end = map(datetime.fromisoformat, part["window"])
-    with local_copy(part["path"]) as (file, sha256):
+    with local_copy(part) as (file, sha256):
         rows, columns = stage(connection, file)
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(f'"{name}"::{CASTS[name]}' if name in CASTS else f'"{name}"' for name in columns)

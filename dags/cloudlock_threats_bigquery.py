@@ -10,6 +10,10 @@ later; each brings in the object that lies in the lake when its turn has come.
 Every task may run again at any time, with the same result. A load **fails and changes nothing** when its object is
 not in the lake: clear the extract and the tasks after it. Days are whole: a slice of a part of one is refused.
 
+BigQuery holds no null inside of a list, and takes a list that is null for an empty one: a day with the former, which
+Cloudlock's own samples do not have, fails at its load. A job whose task was killed goes on and may end after the one of
+its retry; a later refresh settles that.
+
 What must exist:
 
 * the connections `cloudlock_default` (type *Cisco Cloudlock*) and `google_cloud_default` (type *Google Cloud*), and

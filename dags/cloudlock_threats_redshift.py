@@ -11,13 +11,15 @@ Every task may run again at any time, with the same result. A load **fails and c
 not in the lake, holds fewer rows than the extract proved, or rows of another day: clear the extract and the tasks after
 it. More rows are well: a later extract found them. To load a run again, clear its task `plan` and what follows.
 
+Redshift holds 65,535 bytes in a text: a day with a longer one fails at its load.
+
 What must exist:
 
 * the connections `cloudlock_default` (type *Cisco Cloudlock*) and `redshift_default` (type *Amazon Redshift*), and
   `pip install "apache-airflow-providers-amazon[s3fs]>=9.34"` on the workers;
 * the bucket in the region of the cluster. The connection in the lake's address gives the right to read it: a `role_arn`
   in its extra is named to Redshift (attach that role to the cluster: `s3:GetObject`, `s3:ListBucket`); without one its
-  keys are;
+  keys are. It must name no `region` in its extra, which Redshift does not take for Parquet;
 * for the login: usage and create on the schema.
 
 Times are UTC; lists and users are SUPER: `select t.id from cloudlock_threats t, t.platforms p where p = 'box'`.
@@ -86,7 +88,7 @@ drop table if exists {{ params.schema }}.{{ part.staging }};
 def plan(extract: dict[str, Any], schema: str) -> list[dict[str, Any]]:
     """Give every slice a staging table that no other load has, and write its transaction."""
     checked("schema", schema, _SCHEMA)
-    now = datetime.now(UTC)
+    now = clock()
     loads = []
     for part in slices(extract, "s3"):
         staging = f"cloudlock_stage_{uuid4().hex}"
@@ -102,6 +104,14 @@ def plan(extract: dict[str, Any], schema: str) -> list[dict[str, Any]]:
     return loads
 
 
+def clock() -> datetime:
+    """Return the time at the warehouse: workers may disagree on it, and what was read later must win."""
+    from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
+
+    now: datetime = RedshiftSQLHook(redshift_conn_id=CONNECTION).get_first("select sysdate")[0]
+    return now
+
+
 def swap(part: Slice, schema: str, staging: str, read_at: datetime) -> list[str]:
     """Replace the rows of a slice's window by those that were staged, unless a later load did so already."""
     start, end, read = (f"timestamp '{at:%Y-%m-%d %H:%M:%S.%f}'" for at in (part.start, part.end, read_at))
@@ -112,7 +122,9 @@ def swap(part: Slice, schema: str, staging: str, read_at: datetime) -> list[str]
     )
     # Words are no number: the statement fails with them, and nothing is committed.
     check = (
-        f"select cast(case when count(*) >= {part.rows} and count(*) = count(case when {window} then 1 end) then '1' "
+        f"select cast(case when count(*) >= {part.rows} and count(*) = count(case when {window} then 1 end) "
+        # COPY takes every object whose name begins with the one given.
+        "and count(*) = count(distinct id) then '1' "
         f"else 'The object has ' || count(*)::varchar || ' rows, and {part.rows} of its window were extracted. "
         f"Clear the extract and the tasks after it.' end as integer) from {schema}.{staging}"
     )

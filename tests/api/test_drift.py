@@ -473,3 +473,53 @@ def test_open_windows_have_no_halves() -> None:
             read(tenant, resource=TIMED, query=query)
         assert len(tenant.seen) == 8
     assert WINDOW.halves() is not None
+
+
+# --- an end that seems to be one --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("order", ["created_at", "-created_at"])
+@pytest.mark.parametrize("cap", [20, 40, None])
+def test_late_rows_between_any_two_pages(cap: int | None, order: str, connections: int) -> None:
+    """One more before every request, anywhere."""
+
+    def late(tenant: Tenant, request: Request) -> None:
+        if request.number > 1:
+            tenant.insert(record(5000 + request.number, START + timedelta(seconds=request.number * 7919 % 86400)))
+
+    habits = Habits(cap=cap, default_order=order, ignores={"order"})
+    with Tenant(MANY, habits, before=late) as tenant:
+        got = keys(read(tenant, connections=connections))
+        assert len(got) == len(set(got))
+        assert set(ids(MANY)) <= set(got)
+
+
+def test_a_total_that_counts_so_far_is_no_witness() -> None:
+    """Each page is cut just where the one before was, while late rows come."""
+    caps = {"0": 36, "34": 2, "36": 1, "33": 4, "37": 1}
+    held = day_of_records(DAY, 40)
+
+    def script(tenant: Tenant, request: Request) -> None:
+        offset = request.params["offset"]
+        if offset in ("36", "37") and offset in caps:
+            tenant.insert(record(5000 + int(offset), f"{DAY}T00:00:0{offset[1]}Z"))
+        tenant.behave(cap=caps.pop(offset, 100))
+
+    with Tenant(held, Habits(total="so_far", ties="id"), before=script) as tenant:
+        assert set(ids(held)) <= set(keys(read(tenant)))
+
+
+def test_an_end_that_deletions_feign() -> None:
+    """The page is cut, and then so many records go that nothing is left behind where it ended."""
+    caps = {"0": 36, "34": 2, "30": 2}
+    held = day_of_records(DAY, 40)
+
+    def script(tenant: Tenant, request: Request) -> None:
+        offset = request.params["offset"]
+        if offset == "36" and len(tenant.records) == 40:
+            tenant.delete(*ids(held)[:4])
+        tenant.behave(cap=caps.pop(offset, 100) if offset != "33" else 100)
+
+    with Tenant(held, Habits(total="absent"), before=script) as tenant:
+        assert set(ids(held)[4:]) <= set(keys(read(tenant)))

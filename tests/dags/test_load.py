@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException
 from cloudlock_duckdb import load, transaction
 from moto.server import ThreadedMotoServer
 
@@ -252,10 +253,32 @@ def test_the_slices_before_a_failure_stay_loaded(world: World) -> None:
     good = world.publish(anomaly("1"), hours=(0, 12))
     bad = world.publish(anomaly("2", hour(12)), hours=(12, 24))
     Path(bad["path"].removeprefix("file://")).write_bytes(b"PAR1")
-    with pytest.raises(duckdb.Error, match=r"slice\.parquet"):
+    with pytest.raises(AirflowFailException, match=r"\.parquet cannot be read as Parquet"):
         world.load(good, bad)
     assert world.rows == [("1", "ACTIVE")]
     assert world.load(good, world.publish(anomaly("2", hour(12)), hours=(12, 24))) == loaded(1, 1, skipped=1)
+
+
+@pytest.mark.parametrize(
+    ("held", "says"), [([], "has 0 rows"), ([("1", 30)], "1 of them outside"), ([("1", 1), ("2", 30)], "1 of")]
+)
+def test_an_object_that_is_not_what_was_extracted_changes_nothing(
+    world: World, held: list[tuple[str, float]], says: str
+) -> None:
+    world.load(world.publish(anomaly("1")))
+    part = world.publish(anomaly("1", status="DISMISSED"))
+    world.publish(*(anomaly(key, hour(at)) for key, at in held))
+    with pytest.raises(AirflowFailException, match=says):
+        world.load(part)
+    assert world.rows == [("1", "ACTIVE")]
+
+
+def test_rows_that_somebody_removed_are_loaded_again(world: World) -> None:
+    part = world.publish(anomaly("1"))
+    world.load(part)
+    with closing(duckdb.connect(str(world.warehouse))) as connection:
+        connection.execute("delete from cloudlock_threats")
+    assert world.load(part) == loaded(1, 1)
 
 
 def test_a_missing_object_is_explained_and_changes_nothing(world: World) -> None:

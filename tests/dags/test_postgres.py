@@ -237,11 +237,18 @@ def test_a_nul_is_written_as_json_does(world: World, caplog: pytest.LogCaptureFi
     assert warned == [f"There are NUL characters in {name}" for name in ("description", "platforms", "users")]
 
 
+def test_rows_that_somebody_removed_are_loaded_again(world: World) -> None:
+    part = world.publish(anomaly("1"))
+    world.load(part)
+    world.run("delete from cloudlock_threats returning 1")
+    assert world.load(part) == loaded(slices=1, rows=1)
+
+
 def test_a_hundred_thousand_rows_are_those_of_the_lake(world: World) -> None:
     days = [whole := threats(100_000), whole.slice(50_000, 1_000).combine_chunks()]
     part = world.put(days[0])
-    outside = world.publish(anomaly("0", hour(-1)), anomaly("00", hour(24)), hours=(-1, 0))
-    world.load(outside)
+    world.load(world.publish(anomaly("0", hour(-1)), hours=(-1, 0)))
+    world.load(world.publish(anomaly("00", hour(24)), hours=(24, 25)))
     assert world.load(part) == loaded(slices=1, rows=100_000)
     assert in_warehouse(world).equals(days[0])
     assert world.load(world.put(days[1])) == loaded(slices=1, rows=1_000)
@@ -442,7 +449,7 @@ def test_a_broken_object_changes_nothing_and_the_slices_before_stay_loaded(world
     good = world.publish(anomaly("1"), hours=(0, 12))
     bad = world.publish(anomaly("2", hour(12)), hours=(12, 24))
     Path(bad["path"].removeprefix("file://")).write_bytes(b"PAR1")
-    with pytest.raises(pa.ArrowInvalid):
+    with pytest.raises(AirflowFailException, match="cannot be read as Parquet"):
         world.load(good, bad)
     assert world.rows == [("1", "ACTIVE")]
 

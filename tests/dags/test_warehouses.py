@@ -46,6 +46,11 @@ S3, GS = "s3://aws_default@my-bucket/cloudlock", "gs://google_cloud_default@my-b
 FILE = "threats/created_date=2026-01-02/20260102T000000Z--20260103T000000Z.parquet"
 
 
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RedshiftSQLHook, "get_first", lambda self, sql: {"select sysdate": (READ,)}[sql])
+
+
 def hour(n: float) -> datetime:
     """Return the instant so many hours into the day."""
     return DAY + timedelta(hours=n)

@@ -352,3 +352,14 @@ def test_days_that_reach_before_the_calendar_are_refused(extract: Extract, lake:
         with pytest.raises(AirflowFailException, match="refresh_days"):
             extract(tenant, "0003-01-01", "0003-01-02", refresh_days=9999)
         assert tenant.seen == []
+
+
+@pytest.mark.parametrize("after", [hour(5), hour(29)], ids=["hours", "days"])
+def test_a_refresh_is_of_whole_days(extract: Extract, lake: Lake, after: datetime) -> None:
+    """A window that does not begin at midnight comes after one like it."""
+    step = timedelta(hours=1) if after == hour(5) else timedelta(days=1)
+    with Tenant(THREE_DAYS) as tenant:
+        for start in (after, after + step):
+            result = extract(tenant, start, start + step, refresh_days=1)
+            first = (start - timedelta(days=1)).replace(hour=0)
+            assert result["window"] == [first.isoformat(), (start + step).isoformat()]
