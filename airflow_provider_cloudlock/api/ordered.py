@@ -17,7 +17,7 @@ from airflow_provider_cloudlock.pages import Mark, P
 #: Pages of so many records are remembered, at least, to tell what came already.
 _REMEMBERED = 64
 #: How often the end must be seen, and from how small a page on that was cut it must be seen twice as often.
-_LOOKS, _SMALL = 2, 16
+LOOKS, SMALL = 2, 16
 #: From how many records on the server's figures count at all: with a few, a wrong one may fit by chance.
 _MANY = 32
 
@@ -56,7 +56,7 @@ class OrderedWalk(AnchoredWalk[P]):
         self._take(page, self._select(page), 0, 0)
         self._end = self._start + page.rows
         stalls = looks = 0
-        smallest = page.rows
+        smallest = SMALL if page.echo.total == self._end else page.rows
         while not self._is_enough:
             rows = self._rows
             offset, page = self._join()
@@ -74,7 +74,7 @@ class OrderedWalk(AnchoredWalk[P]):
                 # Again, from a record earlier: the set may have moved just before the look beyond it, so that a page
                 # that was cut there seemed to reach its end.
                 looks += 1
-                if self._is_corroborated or looks >= (_LOOKS if smallest >= _SMALL else 2 * _LOOKS):
+                if self._is_corroborated or looks >= (LOOKS if smallest >= SMALL else 2 * LOOKS):
                     return
                 self._overlap += 1
 

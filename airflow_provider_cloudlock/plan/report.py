@@ -11,6 +11,7 @@ from math import ceil
 from statistics import median
 from typing import Any
 
+from airflow_provider_cloudlock.api.ordered import LOOKS, SMALL
 from airflow_provider_cloudlock.api.resources import resource_named
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
 from airflow_provider_cloudlock.instants import check_window, days_of, parse_bound
@@ -158,13 +159,16 @@ def requests_for(records: int | None, page_size: int) -> int:
     """
     if not records:
         return 2  # an empty answer is asked for twice
-    if records <= 2:
+    if records == 1:
+        return 5  # it cannot be told from the last one of more: the look at it and beyond it comes twice
+    if records == 2:
         return 4  # so few look the same as the last records of more, and are looked at once more
     if records <= page_size:
         return 3  # the page, its last records again, and a look beyond them
     # A page begins with the two records that the one before ended with.
     further_pages = ceil((records - page_size) / max(1, page_size - 2))
-    return 1 + further_pages + 3  # in the end the last records twice, and a look beyond them
+    # In the end the last records and a look beyond them, twice; more often where pages are very small.
+    return 1 + further_pages + 2 * (LOOKS if page_size >= SMALL else 2 * LOOKS)
 
 
 def all_records(days: Iterable[Day]) -> int | None:

@@ -155,8 +155,8 @@ def test_json_says_all(planned: Planned) -> None:
         "window": ["2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00"],
         "page_size": 10,
         "records": 12,
-        "requests_at_least": 5,
-        "estimated_seconds": 1.05,
+        "requests_at_least": 10,
+        "estimated_seconds": 2.1,
         "seconds_per_request": 0.21,
         "budget_seconds_per_request": 0.21,
         "days": [
@@ -164,7 +164,7 @@ def test_json_says_all(planned: Planned) -> None:
                 "day": "2026-01-02",
                 "window": ["2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00"],
                 "records": 12,
-                "requests": 5,
+                "requests": 10,
             }
         ],
     }
