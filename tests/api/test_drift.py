@@ -523,3 +523,15 @@ def test_an_end_that_deletions_feign() -> None:
 
     with Tenant(held, Habits(total="absent"), before=script) as tenant:
         assert set(ids(held)[4:]) <= set(keys(read(tenant)))
+
+
+def test_an_end_that_two_cut_pages_feign() -> None:
+    """Both pages are cut where the first one was: what lies behind it shows that."""
+    caps = {"0": 36, "34": 2, "33": 3}
+    held = day_of_records(DAY, 40)
+
+    def script(tenant: Tenant, request: Request) -> None:
+        tenant.behave(cap=caps.pop(request.params["offset"], 100))
+
+    with Tenant(held, Habits(total="absent"), before=script) as tenant:
+        assert set(ids(held)) <= set(keys(read(tenant)))
