@@ -74,7 +74,7 @@ def local_copy(part: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         try:
             rows, others = counted(file, *map(datetime.fromisoformat, part["window"]))
-        except (ValueError, OSError) as error:  # Arrow's own are of these
+        except (ValueError, NotImplementedError, OSError) as error:  # as Arrow says that a file is damaged
             raise AirflowFailException(f"{path} cannot be read as Parquet: {error}. Extract its day again.") from error
         if others or rows < part["rows"]:
             raise AirflowFailException(

@@ -71,10 +71,12 @@ class _Hiding(logging.Filter):
         self.clients: weakref.WeakSet[CloudlockClient] = weakref.WeakSet()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.WARNING and self.clients:
-            for client in list(self.clients):
-                record.msg, record.args = client.clean(record.getMessage()), ()
-            record.exc_info = record.exc_text = None
+        text = record.getMessage()
+        for client in list(self.clients):
+            said = client.clean(text, len(text))
+            if said.count("***") > text.count("***"):  # what is not about a token, and maybe of others, stays
+                record.msg, record.args, text = said, (), said
+                record.exc_info = record.exc_text = None
         return True
 
 
@@ -262,9 +264,9 @@ class CloudlockClient:
         text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
         return self.clean(text[: -8 * len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
 
-    def clean(self, text: str) -> str:
+    def clean(self, text: str, length: int = 200) -> str:
         """Make what others said fit for a message or a log."""
-        return failures.clean(text, self._token)
+        return failures.clean(text, self._token, length)
 
     def _wait_for_turn(self, dropped: threading.Event) -> None:
         """Keep the starts of requests apart, over all threads that use this client."""
