@@ -136,7 +136,8 @@ class CloudlockClient:
         # What the environment says of proxies and certificates is asked once: for each request it takes long.
         settings = self._session.merge_environment_settings(base_url, proxies, stream=True, verify=verify, cert=None)
         self._verify, self._proxies = settings["verify"], settings["proxies"]
-        if isinstance(self._verify, str) and ca_bundle is None and not Path(self._verify).is_dir():
+        is_used = ca_bundle is None and base_url.startswith("https:")
+        if is_used and isinstance(self._verify, str) and not Path(self._verify).is_dir():
             usable_bundle(self._verify, "The worker's REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE")
         chosen = select_proxy(base_url, self._proxies)
         if chosen and proxy is None and not chosen.startswith("socks"):

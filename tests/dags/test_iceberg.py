@@ -391,6 +391,7 @@ def test_commits_of_others_are_no_receipts(world: World) -> None:
     assert world.load(part) == loaded(slices=0, rows=0, skipped=1)
 
 
+@pytest.mark.filterwarnings("ignore:Delete operation did not match")  # the filter of one thread is lost in another
 def test_loads_at_once_make_no_doubles(world: World) -> None:
     records = [anomaly(str(n), hour(n / 100)) for n in range(1_000)]
     parts = [world.publish(*records[:500], hours=(0, 5)), world.publish(*records[500:], hours=(5, 10))]
