@@ -55,6 +55,12 @@ class OrderedWalk(AnchoredWalk[P]):
         self._reached = _time(page.last)
         self._take(page, self._select(page), 0, 0)
         self._end = self._start + page.rows
+        self._seek_end(page)
+        if self._ascending is False and not self._is_enough:
+            self._check_start(page)
+
+    def _seek_end(self, page: P) -> None:
+        """Read on from the first page, until the end has been seen or enough is held."""
         stalls = looks = 0
         smallest = SMALL if page.echo.total == self._end else page.rows
         while not self._is_enough:
@@ -77,6 +83,20 @@ class OrderedWalk(AnchoredWalk[P]):
                 if self._is_corroborated or looks >= (LOOKS if smallest >= SMALL else 2 * LOOKS):
                     return
                 self._overlap += 1
+
+    def _check_start(self, first: P) -> None:
+        """Look whether the set begins with a record as it was read.
+
+        It was asked for oldest first. What comes newest first may come by a time that changes, with which a record that
+        was still to come goes to the start, unread.
+
+        :param first: the page that was read first.
+        :raises SetMovedError: when it begins with another record, or with another version of it.
+        """
+        now = self._ask_one(self._start)
+        read = (first, *self._recent)
+        if not any(each.version(mark.key) == now.version(mark.key) for mark in now.head(1) for each in read):
+            raise SetMovedError("the records came newest first, and others came to their start meanwhile")
 
     def _join(self) -> tuple[int, P]:
         """Ask for a page that begins before the last time that is held, or where the set does.

@@ -232,14 +232,18 @@ def test_an_anchor_that_moves_over_others_hides_nothing() -> None:
 def test_what_comes_by_time_is_read_at_once_however_it_moves(
     kind: str, order: str, cap: int | None, connections: int
 ) -> None:
-    """Before every request two records go, at either end, and two come."""
+    """Before every request two records go, at either end, and two come.
+
+    Of a first page that came newest first a record must stay: before every other request the newest one does.
+    """
     numbers = iter(range(1000, 9000))
     lock = threading.Lock()
 
     def stir(tenant: Tenant, request: Request) -> None:
         with lock:
             held = tenant.window(DAY, NEXT)
-            tenant.delete(held[0]["id"], held[-1]["id"])
+            newest = -1 if order == "created_at" or request.number % 2 else 50
+            tenant.delete(held[0]["id"], held[newest]["id"])
             tenant.insert(
                 *(record(n, START + timedelta(hours=1 + n % 997 / 50)) for n in (next(numbers), next(numbers)))
             )
@@ -324,7 +328,27 @@ def test_a_set_whose_pages_alone_are_in_an_order_of_time_hides_nothing(kind: str
 def test_one_reading_in_an_order_of_time_is_proof(order: str) -> None:
     with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
         assert_steady(tenant, read(tenant))
-        assert [request.params["offset"] for request in tenant.seen].count("0") == 1
+        limits = [request.params["limit"] for request in tenant.seen if request.params["offset"] == "0"]
+        # What does not come as it was asked for must show its start once more.
+        assert limits == ["10000"] + ["1"] * (order == "-created_at")
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("count", [41, 100])
+def test_what_is_updated_while_it_is_still_to_come_is_not_lost(kind: str, count: int, connections: int) -> None:
+    """Newest update first, of records that were not updated before: what is dismissed goes to the start, unread."""
+    held = [each | {"updated_at": each["created_at"]} for each in day_of_records(DAY, count)]
+    habits = Habits(cap=40, ignores={"order"}, default_order="-updated_at")
+    with Tenant(held, habits, before={2: lambda tenant: tenant.dismiss(held[0]["id"])}) as tenant:
+        assert sorted(keys(read(tenant, kind, connections=connections))) == sorted(ids(held))
+
+
+def test_the_first_record_updated_again_hides_no_other() -> None:
+    held = [each | {"updated_at": each["created_at"]} for each in day_of_records(DAY, 41)]
+    habits = Habits(cap=40, ignores={"order"}, default_order="-updated_at")
+    script = {2: lambda tenant: [tenant.dismiss(held[place]["id"]) for place in (0, -1)]}
+    with Tenant(held, habits, before=script) as tenant:
+        assert sorted(keys(read(tenant))) == sorted(ids(held))
 
 
 def test_one_record_a_page_after_a_first_of_several_in_another_order_is_no_end() -> None:

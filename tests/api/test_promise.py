@@ -28,7 +28,7 @@ habits = st.builds(
     after_inclusive=st.booleans(),
     before_inclusive=st.booleans(),
     granularity=st.sampled_from(["microsecond", "second", "minute", "day"]),
-    default_order=st.sampled_from(["-created_at", "created_at", "id", "updated_at"]),
+    default_order=st.sampled_from(["-created_at", "created_at", "id", "updated_at", "-updated_at"]),
     ties=st.sampled_from(["table", "id", "shuffled"]),
     default_limit=st.integers(2, 20),
     ignores=st.sets(st.sampled_from(["limit", "order", "offset", "created_before"]), max_size=2),
@@ -38,9 +38,10 @@ habits = st.builds(
 
 @st.composite
 def records(draw: st.DrawFn) -> list[Record]:
-    """Draw records whose ids stand in another order than their times."""
+    """Draw records whose ids stand in another order than their times; maybe none was updated yet."""
     hours = draw(st.lists(_HOURS, max_size=25))
-    return [record((n * 37 + 11) % 101, START + timedelta(hours=hour)) for n, hour in enumerate(hours)]
+    held = [record((n * 37 + 11) % 101, START + timedelta(hours=hour)) for n, hour in enumerate(hours)]
+    return [each | {"updated_at": each["created_at"]} for each in held] if draw(st.booleans()) else held
 
 
 @st.composite

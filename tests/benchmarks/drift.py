@@ -32,6 +32,7 @@ SERVERS: dict[str, dict[str, Any]] = {
     "newest first": {"ignores": ["order"], "default_order": "-created_at"},
     "by id": {"ignores": ["order"], "default_order": "id"},
     "by update": {"ignores": ["order"], "default_order": "updated_at"},
+    "last updated first": {"ignores": ["order"], "default_order": "-updated_at"},
 }
 #: Instants that the records of a day share, and how those of one instant follow each other.
 TIES: dict[str, tuple[int, Any]] = {"none": (ROWS, "table"), "some": (96, "table"), "shuffled": (96, "shuffled")}
