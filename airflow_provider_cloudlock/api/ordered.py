@@ -7,19 +7,24 @@ whole up to its own last time; and records that come or go meanwhile shift offse
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import takewhile
 from operator import or_
 
 from airflow_provider_cloudlock.api.anchored import AnchoredWalk
-from airflow_provider_cloudlock.api.walk import STALLS, SetMovedError
+from airflow_provider_cloudlock.api.walk import SMALL, STALLS, SetMovedError
 from airflow_provider_cloudlock.pages import Mark, P
 
 #: Pages of so many records are remembered, at least, to tell what came already.
 _REMEMBERED = 64
-#: How often the end must be seen, and from how small a page on that was cut it must be seen twice as often.
-LOOKS, SMALL = 2, 16
+#: How often the end must be seen; twice as often where a page of fewer than ``SMALL`` records was cut.
+LOOKS = 2
+#: How often it may be elsewhere, each time where the total says, before the total is asked whether it can be believed.
+_GROWN = 4
 #: From how many records on the server's figures count at all: with a few, a wrong one may fit by chance.
 _MANY = 32
+_TICK = timedelta(microseconds=1)
 
 
 class UnorderedError(SetMovedError):
@@ -51,7 +56,6 @@ class OrderedWalk(AnchoredWalk[P]):
         self._overlap = 2
         self._check_order(page)
         self._recent = [page]
-        self._most = page.rows
         self._reached = _time(page.last)
         self._take(page, self._select(page), 0, 0)
         self._end = self._start + page.rows
@@ -61,7 +65,7 @@ class OrderedWalk(AnchoredWalk[P]):
 
     def _seek_end(self, page: P) -> None:
         """Read on from the first page, until the end has been seen or enough is held."""
-        stalls = looks = 0
+        stalls = looks = grown = 0
         smallest = SMALL if page.echo.total == self._end else page.rows
         while not self._is_enough:
             rows = self._rows
@@ -71,6 +75,9 @@ class OrderedWalk(AnchoredWalk[P]):
             if is_further:
                 looks = 0
                 smallest = min(smallest, rows)
+                grown = grown + 1 if page.rows < self._most and page.echo.total == self._end else 0
+                if grown >= _GROWN and self._is_total_true:
+                    return
             elif self._is_cut(page):
                 stalls += 1
                 looks = 0
@@ -93,10 +100,23 @@ class OrderedWalk(AnchoredWalk[P]):
         :param first: the page that was read first.
         :raises SetMovedError: when it begins with another record, or with another version of it.
         """
-        now = self._ask_one(self._start)
         read = (first, *self._recent)
-        if not any(each.version(mark.key) == now.version(mark.key) for mark in now.head(1) for each in read):
+
+        def is_as_read(page: P, marks: Sequence[Mark]) -> bool:
+            return any(each.version(mark.key) == page.version(mark.key) for mark in marks[:1] for each in read)
+
+        one = self._ask_one(self._start)
+        if is_as_read(one, one.head(1)):
+            return
+        # Newer ones than any that was read may have come, and are taken in.
+        page = self._next(self._start)
+        self._check_order(page)
+        newest, marks = _time(first.first), page.head(page.rows)
+        new = tuple(takewhile(lambda mark: self._is_before(mark.created, newest), marks))
+        if newest is None or not is_as_read(page, marks[len(new) :]):
             raise SetMovedError("the records came newest first, and others came to their start meanwhile")
+        known = page.distinct - len({mark.key for mark in new})
+        self._take(page, self._select(page).select(newest + _TICK, None, None), page.rows - len(new), known)
 
     def _join(self) -> tuple[int, P]:
         """Ask for a page that begins before the last time that is held, or where the set does.
@@ -144,7 +164,6 @@ class OrderedWalk(AnchoredWalk[P]):
         self._take(page, wanted, sum(mark.key in known for mark in head), len(known))
         if is_later:
             self._reached = _time(page.last)
-        self._most = max(self._most, page.rows)
         self._recent.append(page)
         while sum(each.rows for each in self._recent[1:]) >= _REMEMBERED:
             del self._recent[0]
@@ -188,11 +207,18 @@ class OrderedWalk(AnchoredWalk[P]):
         :param after: what came after it.
         :param at: where that began, seen from the end of the page.
         """
-        if self._end - self._start < _MANY or not _time(page.last) == _time(after.last) == self._reached:
+        if not _time(page.last) == _time(after.last) == self._reached:
             return False
         if page.echo.total != self._end or after.echo.total != self._end + at + after.rows:
             return False
-        # A total that only counts up to the end of its page would say the same: one of a single record shows it.
+        return self._is_total_true
+
+    @property
+    def _is_total_true(self) -> bool:
+        """Whether the server's total counts the set, as far as can be told."""
+        if self._end - self._start < _MANY:
+            return False
+        # One that only counts up to the end of its page shows it where that is a single record.
         one = self._ask_one(self._start)
         return one.rows == 1 and one.echo.total is not None and one.echo.total > self._start + 1
 

@@ -14,6 +14,10 @@ from airflow_provider_cloudlock.pages import Gathering, P
 
 #: How often a page may be too small to go on from, or speak of more than there is.
 STALLS = 3
+#: A page that brings fewer records than this, and is no full one, is of a set that grows at its end ...
+SMALL = 16
+#: ... and so many of them in a row are followed.
+_GROWTH = 500
 #: How many records may be under way at once, in two pages if they are larger: what bounds the memory.
 _ROWS_AHEAD = 20_000
 
@@ -55,6 +59,8 @@ class Walk(Generic[P]):
         self._at_most: int | None = None
         self._rows = 0
         self._is_even = False
+        self._most = 0
+        self._growth = 0
         #: Offset of the first record not held, as far as can be told.
         self._end = start
         #: How many records are asked for again with the next page.
@@ -141,7 +147,13 @@ class Walk(Generic[P]):
         :param wanted: its records that are wanted and did not come before.
         :param again: how many of its records came before.
         :param known: how many keys these have.
+        :raises SetMovedError: when there is no end to it.
         """
+        self._most = max(self._most, page.rows)
+        is_small = page.rows < self._most and page.rows - again < SMALL
+        self._growth = self._growth + 1 if is_small else 0
+        if self._growth > _GROWTH:
+            raise SetMovedError(f"{_GROWTH} times in a row a few more records came")
         self._latest.append(wanted)
         self.page_count += 1
         self.received += page.rows - again

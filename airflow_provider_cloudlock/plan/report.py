@@ -11,8 +11,9 @@ from math import ceil
 from statistics import median
 from typing import Any
 
-from airflow_provider_cloudlock.api.ordered import LOOKS, SMALL
+from airflow_provider_cloudlock.api.ordered import LOOKS
 from airflow_provider_cloudlock.api.resources import resource_named
+from airflow_provider_cloudlock.api.walk import SMALL
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
 from airflow_provider_cloudlock.instants import check_window, days_of, parse_bound
 

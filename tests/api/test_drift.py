@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_cloudlock.api.resources import THREATS, Query
 from airflow_provider_cloudlock.exceptions import CloudlockDriftError
 from tests.api.reading import DAY, END, NEXT, START, WINDOW, keys, read, rows
-from tests.support import Habits, Record, Request, Tenant, day_of_records, ids, instant, record
+from tests.support import Habits, Record, Request, Tenant, day_of_records, ids, instant, record, stamp
 
 TIMED = replace(THREATS, bounds="time")
 #: By id they stand in another order than by time.
@@ -27,6 +27,13 @@ def assert_steady(tenant: Tenant, result: Any, *coming: Record) -> None:
     got = keys(result)
     assert len(set(got)) == len(got)
     assert set(tenant.steady(DAY, NEXT)) <= set(got) <= set(ids([*MANY, *coming]))
+
+
+def assert_some(tenant: Tenant, result: Any) -> None:
+    """The promise where records come all the while."""
+    got = keys(result)
+    assert len(set(got)) == len(got)
+    assert set(tenant.steady(DAY, NEXT)) <= set(got) <= set(ids(tenant.records))
 
 
 def delete(*places: int) -> Change:
@@ -234,7 +241,7 @@ def test_what_comes_by_time_is_read_at_once_however_it_moves(
 ) -> None:
     """Before every request two records go, at either end, and two come.
 
-    Of a first page that came newest first a record must stay: before every other request the newest one does.
+    Of a first page that came newest first a record must stay: before every fourth request the newest one goes.
     """
     numbers = iter(range(1000, 9000))
     lock = threading.Lock()
@@ -242,7 +249,7 @@ def test_what_comes_by_time_is_read_at_once_however_it_moves(
     def stir(tenant: Tenant, request: Request) -> None:
         with lock:
             held = tenant.window(DAY, NEXT)
-            newest = -1 if order == "created_at" or request.number % 2 else 50
+            newest = -1 if order == "created_at" or request.number % 4 == 0 else 50
             tenant.delete(held[0]["id"], held[newest]["id"])
             tenant.insert(
                 *(record(n, START + timedelta(hours=1 + n % 997 / 50)) for n in (next(numbers), next(numbers)))
@@ -349,6 +356,89 @@ def test_the_first_record_updated_again_hides_no_other() -> None:
     script = {2: lambda tenant: [tenant.dismiss(held[place]["id"]) for place in (0, -1)]}
     with Tenant(held, habits, before=script) as tenant:
         assert sorted(keys(read(tenant))) == sorted(ids(held))
+
+
+def test_a_start_of_none_but_what_went_there_is_seen() -> None:
+    """The page that shows the start again is so small that it holds no record that was read."""
+    held = [each | {"updated_at": each["created_at"]} for each in day_of_records(DAY, 43)]
+
+    def script(tenant: Tenant, request: Request) -> None:
+        tenant.behave(cap=2 if request.number > 2 and request.params["offset"] == "0" else 41)
+        if request.number == 2:
+            tenant.dismiss(held[0]["id"])
+            tenant.dismiss(held[1]["id"])
+
+    with Tenant(held, Habits(ignores={"order"}, default_order="-updated_at"), before=script) as tenant:
+        assert sorted(keys(read(tenant))) == sorted(ids(held))
+
+
+def test_a_newer_one_that_went_to_the_start_is_taken_in(kind: str) -> None:
+    """All that is read first was updated; what was not is newer, and dismissed while it is still to come."""
+    half = [START + timedelta(minutes=number) for number in range(42)]
+    old = [record(number, time) | {"updated_at": stamp(time + timedelta(days=1))} for number, time in enumerate(half)]
+    time = START + timedelta(hours=23)
+    held = [*old, record(99, time) | {"updated_at": stamp(time)}]
+    habits = Habits(cap=41, ignores={"order"}, default_order="-updated_at")
+    with Tenant(held, habits, before={2: lambda tenant: tenant.dismiss(99)}) as tenant:
+        assert sorted(keys(read(tenant, kind))) == sorted(ids(held))
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_newer_ones_before_every_request_hold_nothing_up(kind: str, connections: int) -> None:
+    numbers, lock = iter(range(1, 1000)), threading.Lock()
+
+    def come(tenant: Tenant, request: Request) -> None:
+        with lock:
+            number = next(numbers)
+            tenant.insert(record(5000 + number, END - timedelta(seconds=1000 - number)))
+
+    early = [each for each in MANY if instant(each["created_at"]) < END - timedelta(seconds=1000)]
+    with Tenant(early, Habits(cap=40), before=come) as tenant:
+        tenant.behave(ignores={"order"}, default_order="-created_at")
+        assert_some(tenant, read(tenant, kind, connections=connections))
+        assert [request.params["limit"] for request in tenant.seen].count("100000") == 0
+
+
+def growing(total: str, **habits: Any) -> Tenant:
+    """Make a set at whose end another record stands before every request."""
+    numbers = iter(range(1, 10_000))
+
+    def come(tenant: Tenant, request: Request) -> None:
+        number = next(numbers)
+        tenant.insert(record(5000 + number, START + timedelta(hours=23, seconds=number / 10)))
+
+    early = [each for each in MANY if instant(each["created_at"]) < START + timedelta(hours=23)]
+    return Tenant(early, Habits(cap=40, total=total, **habits), before=come)
+
+
+def test_a_set_that_never_ends_ends_where_its_total_says(kind: str) -> None:
+    with growing("true") as tenant:
+        assert_some(tenant, read(tenant, kind))
+        assert len(tenant.seen) < 20
+
+
+@pytest.mark.parametrize("total", ["absent", "so_far", "page", "low", "high"])
+@pytest.mark.parametrize("order", ["created_at", "id"])
+def test_a_set_that_never_ends_is_one_that_moves(monkeypatch: pytest.MonkeyPatch, total: str, order: str) -> None:
+    monkeypatch.setattr("airflow_provider_cloudlock.api.walk._GROWTH", 20)
+    with (
+        growing(total, ignores={"order"}, default_order=order) as tenant,
+        pytest.raises(CloudlockDriftError, match=r"20 times in a row a few more records came|the total speaks of"),
+    ):
+        read(tenant)
+    assert len(tenant.seen) < 400
+
+
+def test_many_small_pages_are_no_set_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_cloudlock.api.walk._GROWTH", 20)
+    with Tenant(MANY, Habits(cap=4)) as tenant:
+        assert_steady(tenant, read(tenant))
+
+
+@pytest.mark.parametrize("total", ["so_far", "page", "true", "absent"])
+def test_small_pages_after_a_large_one_are_no_end(total: str) -> None:
+    with Tenant(MANY, Habits(cap=[40, 5], total=total)) as tenant:
+        assert sorted(keys(read(tenant))) == sorted(ids(MANY))
 
 
 def test_one_record_a_page_after_a_first_of_several_in_another_order_is_no_end() -> None:
