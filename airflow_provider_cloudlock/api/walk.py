@@ -109,8 +109,10 @@ class Walk(Generic[P]):
 
     @property
     def _is_corroborated(self) -> bool:
-        """Whether the server's figure, too, says that one response held everything."""
-        return self.page_count == 1 and self.received > 1 and self.total == self._end
+        """Whether the server's figure, too, says that one response held everything; of few records asked for again."""
+        if self.page_count > 1 or self.received < 2 or self.total != self._end:
+            return False
+        return self.received >= SMALL or self._ask_one(self._start).echo.total == self._end
 
     def _next(self, offset: int) -> P:
         page = self._ask(offset, self._following(offset))

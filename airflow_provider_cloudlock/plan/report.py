@@ -162,10 +162,10 @@ def requests_for(records: int | None, page_size: int) -> int:
         return 2  # an empty answer is asked for twice
     if records == 1:
         return 5  # it cannot be told from the last one of more: the look at it and beyond it comes twice
-    if records == 2:
-        return 4  # so few look the same as the last records of more, and are looked at once more
     if records <= page_size:
-        return 3  # the page, its last records again, and a look beyond them
+        # The page, its last records again, and a look beyond them; of few the total is asked for once more, and two
+        # look the same as the last records of more.
+        return 3 + (records < SMALL) + (records == 2)
     # A page begins with the two records that the one before ended with.
     further_pages = ceil((records - page_size) / max(1, page_size - 2))
     # In the end the last records and a look beyond them, twice; more often where pages are very small.

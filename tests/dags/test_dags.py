@@ -177,7 +177,7 @@ def test_the_log_shows_what_a_range_should_cost(caplog: pytest.LogCaptureFixture
     with caplog.at_level("INFO", "airflow.task"):
         plan("2026-01-30", "2026-02-02")
     shown = [message.split() for message in caplog.messages if message.startswith(("2026", "all"))]
-    assert shown == [["2026-01-30", "12", "3"], ["2026-01-31", "9", "3"], ["2026-02-01", "0", "2"], ["all", "21", "8"]]
+    assert shown == [["2026-01-30", "12", "4"], ["2026-01-31", "9", "4"], ["2026-02-01", "0", "2"], ["all", "21", "10"]]
     assert any("Records" in message for message in caplog.messages)
 
 

@@ -65,9 +65,9 @@ def test_a_table(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == f"From {DAY} up to, and without, {THIRD} (UTC)"
     assert [line.split() for line in lines if line.startswith(("2026", "all"))] == [
-        [DAY, "12", "3"],
-        [NEXT, "9", "3"],
-        ["all", "21", "6"],
+        [DAY, "12", "4"],
+        [NEXT, "9", "4"],
+        ["all", "21", "8"],
     ]
 
 
@@ -77,7 +77,7 @@ def test_json(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
         assert command(*window(), "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [day["records"] for day in found["days"]] == [12, 9]
-    assert found["requests_at_least"] == 6
+    assert found["requests_at_least"] == 8
 
 
 def test_another_connection(connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
