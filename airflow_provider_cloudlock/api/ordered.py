@@ -1,18 +1,20 @@
-"""A reading of a set that comes by creation time: the order itself ties one page to the next.
+"""A reading of a set that comes by creation time, or by key: the order itself ties one page to the next.
 
-A creation time never changes, so a record that is there all the while can never slip from what is still to come into
-what has passed. If a page begins before the last time that is held, nothing before it is missing; all that it adds is
-whole up to its own last time; and records that come or go meanwhile shift offsets and no more.
+Neither ever changes, so a record that is there all the while can never slip from what is still to come into what has
+passed. If a page begins before the last place that is held, nothing before it is missing; all that it adds is whole up
+to its own last place; and records that come or go meanwhile shift offsets and no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import takewhile
 from operator import or_
+from typing import Any
 
 from airflow_provider_cloudlock.api.anchored import AnchoredWalk
+from airflow_provider_cloudlock.api.orders import BY_KEY, BY_TIME, Order
 from airflow_provider_cloudlock.api.walk import SMALL, STALLS, SetMovedError
 from airflow_provider_cloudlock.pages import Mark, P
 
@@ -24,54 +26,64 @@ LOOKS = 2
 _GROWN = 4
 #: From how many records on the server's figures count at all: with a few, a wrong one may fit by chance.
 _MANY = 32
+#: How many pages in a row may lead to no further offset: records may go, but not always as many as come.
+_CIRCLES = 32
 _TICK = timedelta(microseconds=1)
 
 
 class UnorderedError(SetMovedError):
-    """The records do not come by creation time, or too many have the same one."""
+    """The records do not come in an order that stays, or too many have the same creation time."""
 
 
 class OrderedWalk(AnchoredWalk[P]):
-    """Pages of a set that comes by creation time, oldest or newest first; those of one time in any order.
+    """Pages of a set that comes by creation time, those of one time in any order, or by key; whatever comes first.
 
     Where already the first page does not, it is read by its anchors.
     """
 
-    _in_order = True
+    _orders: tuple[Order, ...] = (BY_TIME, BY_KEY)
+    _order: Order | None = BY_TIME
     _ascending: bool | None = None
 
     @property
     def is_proof(self) -> bool:
         """Whether this one reading proves that the set is whole."""
-        return self._in_order or super().is_proof
+        return self._order is not None or super().is_proof
 
     def _run(self, page: P) -> None:
-        self._in_order = page.ascending or page.descending
-        if self._in_order:
+        self._order = next((each for each in self._orders if self._is_in(each, page)), None)
+        if self._order:
             self._run_in_order(page)
         else:
             super()._run(page)
+
+    @staticmethod
+    def _is_in(order: Order, page: P) -> bool:
+        return page.rows >= order.from_rows and any(order.directions(page))
 
     def _run_in_order(self, page: P) -> None:
         self._overlap = 2
         self._check_order(page)
         self._recent = [page]
-        self._reached = _time(page.last)
+        self._reached = self._place(page.last)
         self._take(page, self._select(page), 0, 0)
         self._end = self._start + page.rows
         self._seek_end(page)
-        if self._ascending is False and not self._is_enough:
+        if (self._ascending is False or self._order is BY_KEY) and not self._is_enough:
             self._check_start(page)
 
     def _seek_end(self, page: P) -> None:
         """Read on from the first page, until the end has been seen or enough is held."""
-        stalls = looks = grown = 0
+        stalls = looks = grown = circles = 0
         smallest = SMALL if page.echo.total == self._end else page.rows
         while not self._is_enough:
-            rows = self._rows
+            rows, end = self._rows, self._end
             offset, page = self._join()
             is_further = self._add(page)
             self._end = offset + page.rows
+            circles = circles + 1 if self._end <= end else 0
+            if circles > _CIRCLES:
+                raise UnorderedError("the records of one time come in another order each time")
             if is_further:
                 looks = 0
                 smallest = min(smallest, rows)
@@ -94,7 +106,7 @@ class OrderedWalk(AnchoredWalk[P]):
     def _check_start(self, first: P) -> None:
         """Look whether the set begins with a record as it was read.
 
-        It was asked for oldest first. What comes newest first may come by a time that changes, with which a record that
+        It was asked for oldest first. What comes otherwise may come by something that changes, with which a record that
         was still to come goes to the start, unread.
 
         :param first: the page that was read first.
@@ -108,11 +120,13 @@ class OrderedWalk(AnchoredWalk[P]):
         one = self._ask_one(self._start)
         if is_as_read(one, one.head(1)):
             return
+        if self._order is not BY_TIME:
+            raise SetMovedError("the records came by their keys, and others came to their start meanwhile")
         # Newer ones than any that was read may have come, and are taken in.
         page = self._next(self._start)
         self._check_order(page)
-        newest, marks = _time(first.first), page.head(page.rows)
-        new = tuple(takewhile(lambda mark: self._is_before(mark.created, newest), marks))
+        newest, marks = self._place(first.first), page.head(page.rows)
+        new = tuple(takewhile(lambda mark: self._is_before(self._place(mark), newest), marks))
         if newest is None or not is_as_read(page, marks[len(new) :]):
             raise SetMovedError("the records came newest first, and others came to their start meanwhile")
         known = page.distinct - len({mark.key for mark in new})
@@ -124,14 +138,14 @@ class OrderedWalk(AnchoredWalk[P]):
         :return: its offset and the page.
         :raises SetMovedError: when there is none.
         """
-        back = len(self._recent[-1].tail(self._overlap))
+        back = len(self._recent[-1].tail(self._overlap)) if self._order and self._order.has_ties else self._overlap
         if self._connections() > 1:
             self._overlap = max(self._overlap, min(back, self._rows // 8))
         while True:
             offset = max(self._start, self._end - back)
             page = self._next(offset)
             self._check_order(page)
-            if page.rows and (offset == self._start or self._is_before(_time(page.first), self._reached)):
+            if page.rows and (offset == self._start or self._is_before(self._place(page.first), self._reached)):
                 return offset, page
             if offset == self._start:
                 raise SetMovedError("all records were gone a moment later")
@@ -145,7 +159,7 @@ class OrderedWalk(AnchoredWalk[P]):
         """
         head = self._not_after_reached(page)
         known = {mark.key for mark in head if any(each.version(mark.key) is not None for each in self._recent)}
-        passed = {mark.key for mark in head if mark.created != self._reached}
+        passed = {mark.key for mark in head if self._place(mark) != self._reached}
         strangers = passed - known
         if len(strangers) > max(1, len(passed) // 2):
             raise SetMovedError("records came that should have come before")
@@ -163,7 +177,7 @@ class OrderedWalk(AnchoredWalk[P]):
         self._records.add(held)
         self._take(page, wanted, sum(mark.key in known for mark in head), len(known))
         if is_later:
-            self._reached = _time(page.last)
+            self._reached = self._place(page.last)
         self._recent.append(page)
         while sum(each.rows for each in self._recent[1:]) >= _REMEMBERED:
             del self._recent[0]
@@ -174,7 +188,7 @@ class OrderedWalk(AnchoredWalk[P]):
         count = 32
         while True:
             head = page.head(count)
-            after = next((n for n, mark in enumerate(head) if self._is_before(self._reached, mark.created)), None)
+            after = next((n for n, mark in enumerate(head) if self._is_before(self._reached, self._place(mark))), None)
             if after is not None or len(head) == page.rows:
                 return head[:after]
             count *= 4
@@ -197,7 +211,7 @@ class OrderedWalk(AnchoredWalk[P]):
         """Whether a page ends with a record that is held, and what it has beside those came into what has passed."""
         head = self._not_after_reached(page)
         held = [any(each.version(mark.key) is not None for each in self._recent) for mark in head]
-        late = (self._is_before(mark.created, self._reached) for mark in head)
+        late = (self._is_before(self._place(mark), self._reached) for mark in head)
         return len(head) == page.rows and held[-1] and all(map(or_, held, late))
 
     def _is_shifted(self, page: P, after: P, at: int) -> bool:
@@ -207,7 +221,7 @@ class OrderedWalk(AnchoredWalk[P]):
         :param after: what came after it.
         :param at: where that began, seen from the end of the page.
         """
-        if not _time(page.last) == _time(after.last) == self._reached:
+        if not self._place(page.last) == self._place(after.last) == self._reached:
             return False
         if page.echo.total != self._end or after.echo.total != self._end + at + after.rows:
             return False
@@ -238,17 +252,24 @@ class OrderedWalk(AnchoredWalk[P]):
 
         :raises UnorderedError: when it is not.
         """
-        if self._ascending is None and page.ascending != page.descending:
-            self._ascending = page.ascending
-        if not (page.descending if self._ascending is False else page.ascending):
+        ascending, descending = self._order.directions(page) if self._order else (False, False)
+        if self._ascending is None and ascending != descending:
+            self._ascending = ascending
+        if not (descending if self._ascending is False else ascending):
             raise UnorderedError("the records came in no certain order of time")
 
-    def _is_before(self, one: datetime | None, other: datetime | None) -> bool:
-        """Whether a time is earlier in order than another; while the order is not known, no time is."""
+    def _place(self, mark: Mark | None) -> Any:
+        """What a record is ordered by."""
+        return self._order.place(mark) if self._order and mark else None
+
+    def _is_before(self, one: Any, other: Any) -> bool:
+        """Whether a place is earlier in order than another; while the direction is not known, none is."""
         if one is None or other is None or self._ascending is None:
             return False
-        return one < other if self._ascending else one > other
+        return bool(one < other if self._ascending else one > other)
 
 
-def _time(mark: Mark | None) -> datetime | None:
-    return mark.created if mark else None
+class KeyedWalk(OrderedWalk[P]):
+    """Pages of a set of which more is known: that it does not come by creation time, if in any order by key."""
+
+    _orders = (BY_KEY,)

@@ -12,7 +12,7 @@ from airflow_provider_cloudlock.api.ahead import Ahead
 from airflow_provider_cloudlock.api.anchored import AnchoredWalk
 from airflow_provider_cloudlock.api.budget import Budget, Spending
 from airflow_provider_cloudlock.api.client import CloudlockClient
-from airflow_provider_cloudlock.api.ordered import OrderedWalk, UnorderedError
+from airflow_provider_cloudlock.api.ordered import KeyedWalk, OrderedWalk, UnorderedError
 from airflow_provider_cloudlock.api.resources import Form, Query, Resource
 from airflow_provider_cloudlock.api.walk import SetMovedError, Walk
 from airflow_provider_cloudlock.exceptions import (
@@ -136,7 +136,7 @@ class Reader(Generic[P, G_co]):
                 earlier = None
                 continue
             except UnorderedError:
-                way = AnchoredWalk
+                way = KeyedWalk if way is OrderedWalk else AnchoredWalk
                 continue
             except SetMovedError as moved:
                 why, earlier = str(moved), None

@@ -28,7 +28,7 @@ from airflow_provider_cloudlock.lake.page import ArrowPage
 from airflow_provider_cloudlock.threads import Background
 from tests.api.asking import ask, client_of
 from tests.api.reading import DAY, FORMATS, START, WINDOW, amid, keys, rows
-from tests.api.test_drift import BY_ID, CHANGES, EARLY, LATE, MANY, Change, assert_steady, first_by_id
+from tests.api.test_drift import BY_START, CHANGES, EARLY, LATE, MANY, Change, assert_steady, first_by_start
 from tests.support import (
     Fault,
     Habits,
@@ -185,10 +185,10 @@ def test_a_set_that_never_holds_still_is_an_error(kind: str) -> None:
 
     def change(tenant: Tenant, _: Request) -> None:
         with lock:
-            tenant.delete(first_by_id(tenant.records))
+            tenant.delete(first_by_start(tenant.records))
 
     with (
-        Tenant(day_of_records(DAY, 200), Habits(cap=10, **BY_ID), before=change) as tenant,
+        Tenant(day_of_records(DAY, 200), Habits(cap=10, **BY_START), before=change) as tenant,
         pytest.raises(CloudlockDriftError, match="could not be read as a whole"),
     ):
         read(tenant, 4, kind)

@@ -53,12 +53,13 @@ def both(*changes: Change) -> Change:
     return lambda tenant: [change(tenant) for change in changes]
 
 
-#: Records that do not come by their creation time: nothing but the anchors ties their pages.
+#: Records that come neither by their creation time nor by id: nothing but the anchors ties their pages.
+BY_START: dict[str, Any] = {"ignores": {"order"}, "default_order": "start_time"}
 BY_ID: dict[str, Any] = {"ignores": {"order"}, "default_order": "id"}
 
 
-def first_by_id(records: list[Record]) -> Any:
-    return min(records, key=lambda each: int(each["id"]))["id"]
+def first_by_start(records: list[Record]) -> Any:
+    return min(records, key=lambda each: str(each["start_time"]))["id"]
 
 
 EARLY, LATE = record(1001, "2026-01-02T00:00:30Z"), record(1002, "2026-01-02T23:59:30Z")
@@ -121,7 +122,7 @@ def test_records_that_come_or_go_behind_the_anchor_cost_no_second_reading() -> N
 
 
 def test_a_set_that_moved_is_read_again_with_the_largest_page() -> None:
-    with Tenant(MANY, Habits(**BY_ID), before={2: lambda tenant: tenant.delete(first_by_id(MANY))}) as tenant:
+    with Tenant(MANY, Habits(**BY_START), before={2: lambda tenant: tenant.delete(first_by_start(MANY))}) as tenant:
         result = read(tenant, page_size=40)
         assert_steady(tenant, result)
         assert result.proof == "single_response"
@@ -263,18 +264,91 @@ def test_what_comes_by_time_is_read_at_once_however_it_moves(
         assert [request.params["limit"] for request in tenant.seen].count("100000") == 0
 
 
+@pytest.mark.parametrize("order", ["id", "-id"])
+@pytest.mark.parametrize("cap", [20, 40, None])
+@pytest.mark.parametrize("connections", [1, 4])
+def test_what_comes_by_key_is_read_at_once_however_it_moves(
+    kind: str, order: str, cap: int | None, connections: int
+) -> None:
+    """Before every request a record goes, another is dismissed and two come, one of them at the end or near it."""
+    numbers, lock = iter(range(200, 1000)), threading.Lock()
+
+    def stir(tenant: Tenant, request: Request) -> None:
+        with lock:
+            held = sorted(tenant.records, key=lambda each: int(each["id"]))
+            tenant.delete(held[1 + request.number % 40]["id"])
+            tenant.dismiss(held[50]["id"])
+            if request.number < 20 and order == "id":
+                tenant.insert(record(next(numbers), START + timedelta(hours=request.number % 20, seconds=7)))
+
+    habits = Habits(cap=cap, ignores={"order"}, default_order=order)
+    with Tenant(MANY, habits, before=stir) as tenant:
+        got = keys(read(tenant, kind, connections=connections))
+        assert len(set(got)) == len(got)
+        assert set(tenant.steady(DAY, NEXT)) <= set(got)
+        assert [request.params["limit"] for request in tenant.seen].count("100000") == 0
+
+
+@pytest.mark.parametrize("ties", ["id", "shuffled"])
+def test_records_of_one_time_are_read_by_their_keys(ties: Any, kind: str) -> None:
+    """Too many for a page; in the second case there is no such order, and no two readings tell the same."""
+    held = [record(n, START + timedelta(hours=1)) for n in range(100, 250)]
+    with Tenant(held, Habits(cap=40, ties=ties)) as tenant:
+        if ties == "id":
+            assert len(rows(read(tenant, kind))) == 150
+            assert len(tenant.seen) < 25
+        else:
+            with pytest.raises(CloudlockDriftError):
+                read(tenant, kind)
+
+
+def test_what_comes_by_key_at_first_and_then_does_not_is_no_order() -> None:
+    """By update, where the first page alone comes by key as well."""
+    held = [
+        record(n, START + timedelta(minutes=n * 7 % 60), updated_at=stamp(START + timedelta(hours=1, minutes=n)))
+        for n in range(100)
+    ]
+    held = [each | {"id": 200 - n} if n >= 60 else each for n, each in enumerate(held)]
+    habits = Habits(cap=40, ignores={"order"}, default_order="updated_at")
+    with Tenant(held, habits, before={3: lambda tenant: tenant.dismiss(50)}) as tenant:
+        assert sorted(keys(read(tenant))) == sorted(ids(held))
+
+
+def test_few_may_come_by_key_by_chance() -> None:
+    """Three by update, which come by key as well, are no order; so two readings must be the same."""
+    hours = {1: 5, 2: 4, 3: 6, 5: 2, 4: 3}
+    held = [
+        record(key, START + timedelta(hours=hour), updated_at=stamp(START + timedelta(days=1, hours=n)))
+        for n, (key, hour) in enumerate(hours.items())
+    ]
+    with Tenant(held, Habits(cap=3, ignores={"order"}, default_order="updated_at")) as tenant:
+        assert sorted(keys(read(tenant))) == sorted(ids(held))
+        assert [request.params["offset"] for request in tenant.seen].count("0") == 2
+
+
+def test_what_comes_by_key_and_by_something_else_is_not_lost(kind: str) -> None:
+    """Newest update first, which is the order of the keys; what is dismissed goes to the start, unread."""
+    held = [
+        record(200 - n, START + timedelta(minutes=n * 7 % 60), updated_at=stamp(END - timedelta(minutes=n)))
+        for n in range(50)
+    ]
+    habits = Habits(cap=40, ignores={"order"}, default_order="-updated_at")
+    with Tenant(held, habits, before={2: lambda tenant: tenant.dismiss(held[-1]["id"])}) as tenant:
+        assert sorted(keys(read(tenant, kind))) == sorted(ids(held))
+
+
 # --- sets that never hold still ---------------------------------------------------------------------------------------
 
 
 def restless(tenant: Tenant, request: Request) -> None:
     """Delete the first record before every page but the first."""
     if request.params["offset"] != "0" and tenant.records:
-        tenant.delete(first_by_id(tenant.records))
+        tenant.delete(first_by_start(tenant.records))
 
 
 def test_a_set_that_never_holds_still_is_an_error_after_four_readings(kind: str) -> None:
     with (
-        Tenant(MANY, Habits(cap=40, **BY_ID), before=restless) as tenant,
+        Tenant(MANY, Habits(cap=40, **BY_START), before=restless) as tenant,
         pytest.raises(CloudlockDriftError, match="in 4 readings the record at offset 39 was another one") as error,
     ):
         read(tenant, kind)
@@ -304,7 +378,7 @@ def test_two_readings_in_no_order_of_time_must_agree() -> None:
             tenant.delete(min(int(each["id"]) for each in tenant.records))
             tenant.insert(record(-request.number, "2026-01-02T12:00:00Z"))
 
-    habits = Habits(cap=40, ignores={"order"}, default_order="id")
+    habits = Habits(cap=40, **BY_START)
     with (
         Tenant(MANY, habits, before=swap) as tenant,
         pytest.raises(CloudlockDriftError, match="no two readings were the same"),
@@ -456,7 +530,7 @@ def test_one_record_a_page_after_a_first_of_several_in_another_order_is_no_end()
         tenant.behave(cap=5 if request.params["offset"] == "0" else 1)
 
     with (
-        Tenant(MANY, Habits(total="absent", **BY_ID), before=shrink) as tenant,
+        Tenant(MANY, Habits(total="absent", **BY_START), before=shrink) as tenant,
         pytest.raises(CloudlockDriftError, match="one record a page, so that none can be tied to the next"),
     ):
         read(tenant)
@@ -468,7 +542,7 @@ def test_one_record_a_page_after_a_first_of_several_in_another_order_is_no_end()
 def test_of_an_anchor_that_changed_in_the_last_reading_the_newer_version_stays(
     kind: str, updated_at: str, kept: str
 ) -> None:
-    anchor = sorted(MANY, key=lambda each: int(each["id"]))[39]
+    anchor = sorted(MANY, key=lambda each: str(each["start_time"]))[39]
     asked = []
 
     def change(tenant: Tenant, request: Request) -> None:
@@ -477,17 +551,17 @@ def test_of_an_anchor_that_changed_in_the_last_reading_the_newer_version_stays(
             tenant.change(anchor["id"], updated_at=updated_at, description="changed")
 
     held = [each | {"description": "held"} for each in MANY]
-    with Tenant(held, Habits(cap=40, **BY_ID), before=change) as tenant:
+    with Tenant(held, Habits(cap=40, **BY_START), before=change) as tenant:
         found = {str(each["id"]): each["description"] for each in rows(read(tenant, kind))}
     assert asked.count("0") == 2
     assert found == dict.fromkeys(ids(MANY), "held") | {str(anchor["id"]): kept}
 
 
 def test_two_readings_the_same_must_follow_each_other() -> None:
-    """By id; between two readings that are the same the set moved, so the second is compared with a third."""
-    passing = record(-1, "2026-01-02T12:00:00Z")
+    """By start; between two readings that are the same the set moved, so the second is compared with a third."""
+    passing = record(-1, "2026-01-02T12:00:00Z", start_time="2025-12-01T00:00:00Z")
     script = {8: insert(passing), 9: lambda tenant: tenant.delete(-1)}
-    with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order="id"), before=script) as tenant:
+    with Tenant(MANY, Habits(cap=40, **BY_START), before=script) as tenant:
         assert_steady(tenant, read(tenant))
         offsets = [request.params["offset"] for request in tenant.seen]
     assert offsets[:9] == ["0", "39", "78", "99", "100", "99", "0", "39", "0"]
@@ -548,7 +622,7 @@ def test_a_window_is_read_twice_before_it_is_halved() -> None:
 def test_readings_that_are_still_to_be_compared_are_not_halved() -> None:
     """By id; the second reading differs from the first, so a third is compared with it."""
     coming = record(-1, "2026-01-02T12:00:00Z")
-    habits = Habits(cap=40, ignores={"order"}, default_order="id")
+    habits = Habits(cap=40, **BY_START)
     with Tenant(MANY, habits, before={7: insert(coming)}) as tenant:
         assert_steady(tenant, read(tenant, resource=TIMED), coming)
         assert len({span(request) for request in tenant.seen}) == 1
@@ -589,10 +663,10 @@ def test_a_record_that_moves_from_one_half_to_the_other_is_held_once() -> None:
 def test_open_windows_have_no_halves() -> None:
     def change(tenant: Tenant, request: Request) -> None:
         if request.params["offset"] != "0":
-            tenant.delete(first_by_id(tenant.records))
+            tenant.delete(first_by_start(tenant.records))
 
     for query in (Query(start=START), Query(end=END), Query()):
-        habits = Habits(cap=40, **BY_ID)
+        habits = Habits(cap=40, **BY_START)
         with Tenant(MANY, habits, before=change) as tenant, pytest.raises(CloudlockDriftError):
             read(tenant, resource=TIMED, query=query)
         assert len(tenant.seen) == 8

@@ -98,7 +98,7 @@ def test_one_record_a_page_cannot_be_tied_to_the_next(total: Any) -> None:
     with Tenant(day_of_records(DAY, 9), Habits(cap=1, total=total)) as tenant:
         with pytest.raises(CloudlockDriftError, match="could not be read as a whole: in 4 readings"):
             read(tenant)
-        assert len(tenant.seen) <= 40
+        assert len(tenant.seen) <= 50
 
 
 @pytest.mark.parametrize("total", ["true", "absent"])
@@ -209,7 +209,7 @@ def test_an_offset_that_is_ignored_is_an_error_and_never_an_end(count: int, habi
     with Tenant(day_of_records(DAY, count), Habits(ignores={"offset"}, **habits)) as tenant:
         with pytest.raises((CloudlockDriftError, CloudlockResponseError)):
             read(tenant)
-        assert len(tenant.seen) <= 40
+        assert len(tenant.seen) <= 50
 
 
 @pytest.mark.parametrize("order", ["-created_at", "id", "-updated_at"])
@@ -227,7 +227,7 @@ def test_a_server_without_any_order_is_an_error() -> None:
         pytest.raises(CloudlockDriftError, match="was another one a moment later"),
     ):
         read(tenant)
-    assert len(tenant.seen) <= 40
+    assert len(tenant.seen) <= 50
 
 
 def test_bounds_that_are_ignored(kind: str) -> None:
@@ -496,7 +496,7 @@ def test_empty_pages_that_stay_are_an_error(cap: int | None) -> None:
         pytest.raises(CloudlockDriftError, match="4 readings"),
     ):
         read(tenant)
-    assert len(tenant.seen) <= 30
+    assert len(tenant.seen) <= 50
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
