@@ -57,7 +57,7 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class _Session(requests.Session):
-    """Knows no redirects: to find out where one leads, a session would read its whole body, however large."""
+    """Knows no redirects: no other host gets the token, and no body of any size is read to find out where one leads."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -233,7 +233,6 @@ class CloudlockClient:
             f"{self.base_url}/{path}",
             params=parameters,
             stream=True,
-            allow_redirects=False,
             timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout)),
             verify=self._verify,
             proxies=dict(self._proxies),
