@@ -40,7 +40,8 @@ _GOAL = 5
 def _as_arrow(file: Path, schema: str) -> None:
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     window = [FIRST.isoformat(), (FIRST + timedelta(days=1)).isoformat()]
-    part = {"window": window, "path": f"file://{file}", "sha256": sha256}
+    rows = pq.read_metadata(file).num_rows
+    part = {"window": window, "path": f"file://{file}", "rows": rows, "sha256": sha256}
     load.function([{"resource": "threats", "slices": [part]}], schema)
 
 
