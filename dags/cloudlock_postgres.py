@@ -20,13 +20,15 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowFailException
 from cloudlock_common import local_copy
+
+from airflow_provider_cloudlock.threads import one_ahead
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,7 +213,8 @@ def stage(connection: Connection, file: Path) -> tuple[int, list[str]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file, page_checksum_verification=True) as parquet, connection.cursor() as cursor:
-        batches = map(storable, parquet.iter_batches(BATCH))
+        # While one is sent, the next one is made ready.
+        batches = one_ahead(partial(storable, batch) for batch in parquet.iter_batches(BATCH))
         schema = storable(pa.RecordBatch.from_pylist([], parquet.schema_arrow)).schema
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         return cursor.adbc_ingest("cloudlock_staging", reader, mode="create", temporary=True), schema.names
