@@ -34,19 +34,19 @@ def read_body(response: requests.Response, where: str, at_most: int | None = Non
         raise CloudlockResponseError(f"{where}: the answer is packed in another way than gzip or deflate.")
     if at_most is None and not encoding.replace("identity", "") and (raw.length_remaining or _MAX_BYTES) < _MAX_BYTES:
         return bytes(raw.read())  # the length is known, and enforced: no need to gather pieces
-    body = io.BytesIO()
     size = 0
-    while chunk := raw.read1(_CHUNK, decode_content=True):
-        size += body.write(chunk)
-        if at_most is not None and size >= at_most:
-            return body.getvalue()[:at_most]
-        ratio = next((most for least, most in _MAX_RATIOS if size > least), size)
-        if size > _MAX_BYTES or size > ratio * raw.tell():
-            raise CloudlockResponseError(
-                f"{where}: the answer unpacks to more than {size >> 20} MiB out of {raw.tell() >> 10} KiB sent, beyond "
-                "what is reasonable. Ask for smaller pages if it is genuine."
-            )
-    return body.getvalue()
+    with io.BytesIO() as body:  # closed, as the error of a refused answer lives on while it is asked for again
+        while chunk := raw.read1(_CHUNK, decode_content=True):
+            size += body.write(chunk)
+            if at_most is not None and size >= at_most:
+                return body.getvalue()[:at_most]
+            ratio = next((most for least, most in _MAX_RATIOS if size > least), size)
+            if size > _MAX_BYTES or size > ratio * raw.tell():
+                raise CloudlockResponseError(
+                    f"{where}: the answer unpacks to more than {size >> 20} MiB out of {raw.tell() >> 10} KiB sent, "
+                    "beyond what is reasonable. Ask for smaller pages if it is genuine."
+                )
+        return body.getvalue()
 
 
 def check_dense(body: bytes) -> None:
