@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from airflow_provider_cloudlock.pages import Mark, Page
@@ -32,11 +31,10 @@ def _key_place(mark: Mark) -> tuple[int, str] | None:
 
 
 def _key_directions(page: Page) -> tuple[bool, bool]:
-    places = [_key_place(mark) for mark in page.head(page.rows)]
-    if None in places:
+    places = [place for mark in page.head(page.rows) if (place := _key_place(mark))]
+    if len(places) < page.rows:
         return False, False
-    neighbours = list(pairwise(places))
-    return all(one <= other for one, other in neighbours), all(one >= other for one, other in neighbours)  # type: ignore[operator]
+    return places == sorted(places), places == sorted(places, reverse=True)
 
 
 BY_TIME = Order(lambda mark: mark.created, lambda page: (page.ascending, page.descending), 0, has_ties=True)
