@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
@@ -76,6 +76,9 @@ class Page(Protocol):
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
 
+    def versions(self) -> Mapping[str, datetime]:
+        """Return when each record was updated, by key; ``NEVER_UPDATED`` if it does not say."""
+
     def without(self, key: str) -> Self:
         """Return the page without the record of a key."""
 
@@ -100,6 +103,12 @@ class Gathering(Protocol[P_contra]):
 
     def join(self, other: Self) -> None:
         """Take in all that another one holds."""
+
+    def newest(self) -> Self:
+        """Return the same with the newest version of each record alone."""
+
+    def compared(self, other: Self) -> Iterable[tuple[str, bool]]:
+        """Give each key, and whether the other one has the same version of its record."""
 
     def distinct(self, other: Self | None = None) -> int:
         """Count the different keys, of this one or of two together."""

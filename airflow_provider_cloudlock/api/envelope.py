@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise, takewhile
-from typing import Any
+from typing import Any, Self
 
 from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.api.resources import Resource
@@ -48,6 +48,10 @@ class RecordPage:
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
         return _version(self.records[key]) if key in self.records else None
+
+    def versions(self) -> dict[str, datetime]:
+        """Return when each record was updated, by key; ``NEVER_UPDATED`` if it does not say."""
+        return {key: _version(record) for key, record in self.records.items()}
 
     def without(self, key: str) -> RecordPage:
         """Return the page without the record of a key."""
@@ -97,6 +101,21 @@ class Records:
     def join(self, other: Records) -> None:
         """Take in all that another one holds."""
         self._pages += other._pages
+
+    def newest(self) -> Self:
+        """Return the same with the newest version of each record alone."""
+        newest: dict[str, Record] = {}
+        for page in self._pages:
+            for key, record in page.items():
+                if key not in newest or _version(record) >= _version(newest[key]):
+                    newest[key] = record
+        self._pages = [newest]
+        return self
+
+    def compared(self, other: Records) -> Iterator[tuple[str, bool]]:
+        """Give each key, and whether the other ones have the same version of its record."""
+        versions = {key: _version(record) for page in other._pages for key, record in page.items()}
+        return ((key, versions.get(key) == _version(record)) for page in self._pages for key, record in page.items())
 
     def distinct(self, other: Records | None = None) -> int:
         """Count the different keys, of this one or of two together."""

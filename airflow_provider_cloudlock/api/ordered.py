@@ -13,10 +13,9 @@ from itertools import takewhile
 from operator import or_
 from typing import Any
 
-from airflow_provider_cloudlock.api.anchored import AnchoredWalk
 from airflow_provider_cloudlock.api.orders import BY_KEY, BY_TIME, Order
-from airflow_provider_cloudlock.api.walk import SMALL, STALLS, SetMovedError
-from airflow_provider_cloudlock.pages import Mark, P
+from airflow_provider_cloudlock.api.walk import SMALL, STALLS, SetMovedError, Walk
+from airflow_provider_cloudlock.pages import Mark, P, Page
 
 #: Pages of so many records are remembered, at least, to tell what came already.
 _REMEMBERED = 64
@@ -32,14 +31,18 @@ _TICK = timedelta(microseconds=1)
 
 
 class UnorderedError(SetMovedError):
-    """The records do not come in an order that stays, or too many have the same creation time."""
+    """The records do not come in an order that stays, or too many have the same creation time.
 
-
-class OrderedWalk(AnchoredWalk[P]):
-    """Pages of a set that comes by creation time, those of one time in any order, or by key; whatever comes first.
-
-    Where already the first page does not, it is read by its anchors.
+    :param first: the first page, where that is seen already.
     """
+
+    def __init__(self, why: str, first: Page | None = None) -> None:
+        super().__init__(why)
+        self.first = first
+
+
+class OrderedWalk(Walk[P]):
+    """Pages of a set that comes by creation time, those of one time in any order, or by key; whatever comes first."""
 
     _orders: tuple[Order, ...] = (BY_TIME, BY_KEY)
     _order: Order | None = BY_TIME
@@ -48,14 +51,13 @@ class OrderedWalk(AnchoredWalk[P]):
     @property
     def is_proof(self) -> bool:
         """Whether this one reading proves that the set is whole."""
-        return self._order is not None or super().is_proof
+        return True
 
     def _run(self, page: P) -> None:
         self._order = next((each for each in self._orders if self._is_in(each, page)), None)
-        if self._order:
-            self._run_in_order(page)
-        else:
-            super()._run(page)
+        if not self._order:
+            raise UnorderedError("the records came in no certain order of time", page)
+        self._run_in_order(page)
 
     @staticmethod
     def _is_in(order: Order, page: P) -> bool:
@@ -64,12 +66,13 @@ class OrderedWalk(AnchoredWalk[P]):
     def _run_in_order(self, page: P) -> None:
         self._overlap = 2
         self._check_order(page)
+        self._note(page, ())
         self._recent = [page]
         self._reached = self._place(page.last)
         self._take(page, self._select(page), 0, 0)
         self._end = self._start + page.rows
         self._seek_end(page)
-        if (self._ascending is False or self._order is BY_KEY) and not self._is_enough:
+        if (self._ascending is False or self._order is not BY_TIME) and not self._is_enough:
             self._check_start(page)
 
     def _seek_end(self, page: P) -> None:
@@ -145,12 +148,16 @@ class OrderedWalk(AnchoredWalk[P]):
             offset = max(self._start, self._end - back)
             page = self._next(offset)
             self._check_order(page)
-            if page.rows and (offset == self._start or self._is_before(self._place(page.first), self._reached)):
+            if page.rows and (offset == self._start or self._is_tied(page)):
                 return offset, page
             if offset == self._start:
                 raise SetMovedError("all records were gone a moment later")
             back *= 2
             self._overlap = max(self._overlap, min(back, self._rows // 2))
+
+    def _is_tied(self, page: P) -> bool:
+        """Whether a page begins before the last time that is held."""
+        return self._is_before(self._place(page.first), self._reached)
 
     def _add(self, page: P) -> bool:
         """Take in what did not come before; tell whether it led any further.
@@ -158,6 +165,7 @@ class OrderedWalk(AnchoredWalk[P]):
         :raises SetMovedError: when too much of what should have come before did not.
         """
         head = self._not_after_reached(page)
+        self._note(page, head)
         known = {mark.key for mark in head if any(each.version(mark.key) is not None for each in self._recent)}
         passed = {mark.key for mark in head if self._place(mark) != self._reached}
         strangers = passed - known
@@ -182,6 +190,12 @@ class OrderedWalk(AnchoredWalk[P]):
         while sum(each.rows for each in self._recent[1:]) >= _REMEMBERED:
             del self._recent[0]
         return is_later or fresh > strangers
+
+    def _note(self, page: P, passed: Sequence[Mark]) -> None:
+        """Note what is needed to tell the places of records; these show theirs themselves.
+
+        :param passed: the first ones of the page, which are not later than what was held.
+        """
 
     def _not_after_reached(self, page: P) -> tuple[Mark, ...]:
         """The first records of a page, as far as they are not later in order than what is held."""

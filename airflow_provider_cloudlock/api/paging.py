@@ -12,6 +12,7 @@ from airflow_provider_cloudlock.api.ahead import Ahead
 from airflow_provider_cloudlock.api.anchored import AnchoredWalk
 from airflow_provider_cloudlock.api.budget import Budget, Spending
 from airflow_provider_cloudlock.api.client import CloudlockClient
+from airflow_provider_cloudlock.api.listed import ListedWalk
 from airflow_provider_cloudlock.api.ordered import KeyedWalk, OrderedWalk, UnorderedError
 from airflow_provider_cloudlock.api.resources import Form, Query, Resource
 from airflow_provider_cloudlock.api.walk import SetMovedError, Walk
@@ -31,6 +32,12 @@ _BUDGET = Budget()
 
 #: How often a set that moved is read before giving up.
 _TRIES = 4
+#: How a set is read that turned out to come in no such order as one way of reading needs.
+_NEXT_WAY: dict[type[Walk[Any]], type[Walk[Any]]] = {
+    OrderedWalk: KeyedWalk,
+    KeyedWalk: ListedWalk,
+    ListedWalk: AnchoredWalk,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +133,30 @@ class Reader(Generic[P, G_co]):
                 self._simplify(error, query, 1)
 
     def _prove(self, query: Query, at_most: int | None, tries: int) -> ResultSet[G_co]:
-        earlier: ResultSet[G_co] | None = None
+        earlier: tuple[ResultSet[G_co], Walk[P]] | None = None
         why = ""
         way: type[Walk[P]] = OrderedWalk
+        page: Any = None
         while tries:
             try:
-                found, is_proof = self._walk(way, query, at_most, first=tries == _TRIES)
+                found, walk = self._walk(way, query, at_most, page, first=tries == _TRIES)
             except _FormChanged:
-                earlier = None
-                continue
-            except UnorderedError:
-                way = KeyedWalk if way is OrderedWalk else AnchoredWalk
+                earlier = page = None
                 continue
             except SetMovedError as moved:
+                if isinstance(moved, UnorderedError) and way in _NEXT_WAY:
+                    way, page = _NEXT_WAY[way], moved.first
+                    continue
                 why, earlier = str(moved), None
+                if way is AnchoredWalk and tries == _TRIES:
+                    way = ListedWalk  # the pages are larger from now on
             else:
-                if is_proof or (earlier is not None and _same(found, earlier)):
-                    return found
-                why, earlier = "the records came in no certain order of time, and no two readings were the same", found
+                proved = found if walk.is_proof else earlier and _proved(*earlier, found, walk)
+                if proved:
+                    return proved
+                why = "the records came in no certain order of time, and no two readings were the same"
+                earlier = found, walk
+            page = None
             tries -= 1
             log.info("%s is read again: %s.", self._resource.name, why)
             halves = query.halves() if self._resource.bounds == "time" and 0 < tries < _TRIES - 1 else None
@@ -159,10 +172,12 @@ class Reader(Generic[P, G_co]):
         )
 
     def _walk(
-        self, way: type[Walk[P]], query: Query, at_most: int | None, *, first: bool
-    ) -> tuple[ResultSet[G_co], bool]:
-        """Read once; tell what was found, and whether this one reading proves it.
+        self, way: type[Walk[P]], query: Query, at_most: int | None, page: P | None, *, first: bool
+    ) -> tuple[ResultSet[G_co], Walk[P]]:
+        """Read once; give what was found, and how.
 
+        :param page: the first one, if it has been asked for already.
+        :param first: whether nothing was read before.
         :raises SetMovedError: when the pages do not fit together, in the way in which they are read.
         :raises _FormChanged: when the API must be asked in another form.
         """
@@ -172,24 +187,25 @@ class Reader(Generic[P, G_co]):
         # What is known to have another status than the one asked for is not wanted, should the server send it.
         others = [status.casefold() for status in self._resource.statuses if query.status and status != query.status]
         ahead = Ahead(lambda offset, dropped: self._answer(query, offset, size, dropped), self._background)
-        records = self._format.gather()
-        self._client.earliest_date = None
+        if page is None:
+            self._client.earliest_date = None
         walk = way(
             ask=ahead.page,
             ask_beyond=lambda offset: self._beyond(query, offset, size),
             ask_one=lambda offset: self._answer(query, offset, 1),
             select=lambda page: page.select(query.start, query.end, others[0] if others else None),
             start=query.offset,
-            records=records,
+            records=self._format.gather(),
             connections=self._connections_now if first else lambda: 1,
         )
         try:
-            walk.run(at_most)
+            walk.run(at_most, page)
         except CloudlockRequestError as error:
             self._simplify(error, query, size)
             raise _FormChanged from error
         finally:
             ahead.drop()
+        records: Any = walk.records
         if records.distinct() != records.count:
             raise SetMovedError("a record came on two pages")
         found = ResultSet(
@@ -202,7 +218,7 @@ class Reader(Generic[P, G_co]):
             request_form=query.forms(self._resource)[self._step].name,
             server_date=self._client.earliest_date,
         )
-        return found, walk.is_proof
+        return found, walk
 
     def _connections_now(self) -> int:
         """How many requests may be under way: half as many whenever the server said that it was too much."""
@@ -253,8 +269,17 @@ class Reader(Generic[P, G_co]):
         return page
 
 
-def _same(one: ResultSet[Any], other: ResultSet[Any]) -> bool:
-    return bool(one.records.distinct(other.records) == one.records.count == other.records.count)
+def _proved(
+    earlier: ResultSet[G], earlier_walk: Walk[Any], found: ResultSet[G], walk: Walk[Any]
+) -> ResultSet[G] | None:
+    """Give what two readings in a row prove, None when they do not agree."""
+    if isinstance(walk, ListedWalk) and isinstance(earlier_walk, ListedWalk):
+        if not walk.follows(earlier_walk):
+            return None
+        found.records.join(earlier.records)  # each may hold what went while the other was under way
+        return replace(found, records=found.records.newest())
+    is_same = found.records.distinct(earlier.records) == found.records.count == earlier.records.count
+    return found if is_same else None
 
 
 def _joined(left: ResultSet[G], right: ResultSet[G]) -> ResultSet[G]:

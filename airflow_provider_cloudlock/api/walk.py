@@ -75,6 +75,11 @@ class Walk(Generic[P]):
         self.total: int | None = None
 
     @property
+    def records(self) -> Gathering[P]:
+        """What was read, each key once."""
+        return self._records
+
+    @property
     def is_proof(self) -> bool:
         """Whether this one reading proves that the set is whole: nothing came."""
         return self.page_count == 0
@@ -84,13 +89,16 @@ class Walk(Generic[P]):
         """How many records are held."""
         return self._records.count + sum(page.distinct for page in self._latest)
 
-    def run(self, at_most: int | None) -> None:
+    def run(self, at_most: int | None, first: P | None = None) -> None:
         """Read to the end, or until so many records are held.
 
+        :param at_most: so many, None for all.
+        :param first: the first page, if it has been asked for already.
         :raises SetMovedError: when the pages do not fit together.
         """
         self._at_most = at_most
-        page = self._next(self._start)
+        page = first or self._next(self._start)
+        self.total = page.echo.total
         if page.rows:
             self._run(page)
         else:

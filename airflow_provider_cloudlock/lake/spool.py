@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airflow_provider_cloudlock.lake.failures import temporary
-from airflow_provider_cloudlock.lake.page import ArrowPage
+from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
 from airflow_provider_cloudlock.lake.schemas import Layout
+from airflow_provider_cloudlock.pages import NEVER_UPDATED
 
 #: Records of one slice that are held in memory; more lie on disk.
 ROWS_IN_MEMORY = 10_000
@@ -101,6 +102,32 @@ class Spool:
         self._unkept_count += other._unkept_count
         for table in other.as_they_came():
             self.add_rows(table)
+
+    def newest(self) -> Spool:
+        """Return the same with the newest version of each record alone."""
+        if self.distinct() == self.count:
+            return self
+        key = self._layout.key
+        positions = newest_rows(pa.table([self.keys, self._updated], names=[key, "updated_at"]), key)
+        spool = Spool(self._layout, self._rows_in_memory)
+        spool.unkept = self.unkept
+        spool._unkept_count = len(self.unkept)
+        for start in range(0, len(positions), BATCH):
+            spool.add_rows(self._at(positions[start : start + BATCH]))
+        return spool
+
+    def compared(self, other: Spool) -> Iterator[tuple[str, bool]]:
+        """Give each key, and whether the other one has the same version of its record."""
+        places = pc.index_in(self.keys, other.keys.combine_chunks())
+        same = pc.fill_null(pc.equal(self._updated, other._updated.take(places)), False)
+        yield from zip(self.keys.to_pylist(), same.to_pylist(), strict=True)
+        yield from ((key, key in other.unkept) for key in self.unkept)
+
+    @property
+    def _updated(self) -> pa.ChunkedArray:
+        """When each row was updated, in the order they came."""
+        chunks = [chunk for table in self.as_they_came() for chunk in table["updated_at"].chunks]
+        return pc.fill_null(pa.chunked_array(chunks, self._layout.time), NEVER_UPDATED)
 
     def distinct(self, other: Spool | None = None) -> int:
         """Count the different keys, of this one or of two together."""

@@ -196,3 +196,25 @@ def test_different_keys_are_counted_over_pages() -> None:
     assert (one.distinct(), one.distinct(other)) == (2, 3)
     one.join(other)
     assert (one.distinct(), one.count, [each["id"] for each in one]) == (3, 4, [1, 2, "2", 3])
+
+
+def test_of_records_that_came_again_the_newest_versions_stay() -> None:
+    gathered = FORMAT.gather()
+    early, late = utc(2, 1).isoformat(), utc(2, 2).isoformat()
+    gathered.add(page({"id": 1, "n": 1, "updated_at": late}, {"id": 2, "n": 2, "updated_at": early}, {"id": 3, "n": 3}))
+    gathered.add(page({"id": 1, "n": 4, "updated_at": early}, {"id": "2", "n": 5, "updated_at": late}))
+    gathered.add(page({"id": 3, "n": 6}, {"id": 4, "n": 7}))
+    newest = gathered.newest()
+    assert sorted(each["n"] for each in newest) == [1, 5, 6, 7]
+    assert (newest.count, newest.distinct()) == (4, 4)
+
+
+def test_versions_are_compared() -> None:
+    one, other = FORMAT.gather(), FORMAT.gather()
+    early, late = utc(2, 1).isoformat(), utc(2, 2).isoformat()
+    one.add(page({"id": 1, "updated_at": early}, {"id": 2, "updated_at": early}, {"id": 3}, {"id": 4}))
+    other.add(page({"id": 3}, {"id": "2", "updated_at": late}, {"id": 1, "updated_at": early}))
+    assert dict(one.compared(other)) == {"1": True, "2": False, "3": True, "4": False}
+    assert dict(other.compared(one)) == {"1": True, "2": False, "3": True}
+    assert dict(FORMAT.gather().compared(one)) == {}
+    assert set(dict(one.compared(FORMAT.gather())).values()) == {False}

@@ -224,7 +224,7 @@ def test_a_server_without_any_order_is_an_error() -> None:
     habits = Habits(ignores={"order"}, default_order="shuffled", cap=40)
     with (
         Tenant(day_of_records(DAY, 100), habits) as tenant,
-        pytest.raises(CloudlockDriftError, match="was another one a moment later"),
+        pytest.raises(CloudlockDriftError, match=r"in another order than a moment before|should have come before"),
     ):
         read(tenant)
     assert len(tenant.seen) <= 50
@@ -496,7 +496,7 @@ def test_empty_pages_that_stay_are_an_error(cap: int | None) -> None:
         pytest.raises(CloudlockDriftError, match="4 readings"),
     ):
         read(tenant)
-    assert len(tenant.seen) <= 50
+    assert len(tenant.seen) <= 80
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

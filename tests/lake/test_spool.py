@@ -278,3 +278,34 @@ def test_a_large_page_on_disk_takes_no_memory() -> None:
     del spool
     gc.collect()
     assert before - pa.total_allocated_bytes() < size / 2  # keys, creation times, and a few rows
+
+
+@pytest.mark.parametrize("rows_in_memory", [IN_MEMORY, 1])
+def test_of_rows_that_came_again_the_newest_versions_stay(rows_in_memory: int) -> None:
+    early, late = (record(n, DAY, updated_at=f"{DAY}T0{n}:00:00Z")["updated_at"] for n in (1, 2))
+    spool = Spool(LAYOUT, rows_in_memory)
+    spool.add(page_of(*(record(n, DAY, updated_at=early, event_count=1) for n in range(3_000))))
+    changed = [record(n, DAY, updated_at=[late, early, None][n % 3], event_count=2) for n in range(600)]
+    spool.add(page_of(*changed, {"event_count": 7}))
+    spool.add(page_of({"event_count": 7}, record(3_000, DAY, event_count=3)))
+    newest = spool.newest()
+    found = {row["id"]: row["event_count"] for table in newest.as_they_came() for row in table.to_pylist()}
+    assert found == {str(n): 2 if n < 600 and n % 3 < 2 else 3 if n == 3_000 else 1 for n in range(3_001)}
+    assert (newest.rows, newest.count, newest.distinct()) == (3_001, 3_002, 3_002)
+    assert newest.newest() is newest
+    assert [row["id"] for table in newest.in_order(100) for row in table.to_pylist()] == sorted(found)
+
+
+@pytest.mark.parametrize("rows_in_memory", [IN_MEMORY, 1])
+def test_versions_are_compared(rows_in_memory: int) -> None:
+    one, other, empty = (Spool(LAYOUT, rows_in_memory) for _ in range(3))
+    early, late = f"{DAY}T01:00:00Z", f"{DAY}T02:00:00Z"
+    nameless = {"event_count": 7}
+    one.add(page_of(*(record(n, DAY, updated_at=[early, None][n % 2]) for n in range(3_000)), nameless))
+    other.add(page_of(*(record(n, DAY, updated_at=[early, None, late][n % 3]) for n in range(2_999, 5, -1)), nameless))
+    compared = dict(one.compared(other))
+    same = {n for n in range(6, 3_000) if [early, None][n % 2] == [early, None, late][n % 3]}
+    assert {key for key, is_same in compared.items() if is_same} == {*map(str, same), *other.unkept}
+    assert len(compared) == 3_001
+    assert set(dict(one.compared(empty)).values()) == {False}
+    assert dict(empty.compared(one)) == {}

@@ -60,7 +60,8 @@ class Habits:
     :param before_inclusive: a record at the instant ``created_before`` is in.
     :param granularity: how finely bounds are compared; what is finer is cut off.
     :param cuts: whether that cuts ``both`` the bound and the record's time, or the ``bounds`` alone.
-    :param default_order: when no ``order`` is sent; ``shuffled`` is a new order for every request.
+    :param default_order: when no ``order`` is sent; ``table`` is that of the table, at whose end new ones are put,
+        ``shuffled`` is a new order for every request.
     :param ties: how records equal in the order follow each other; ``shuffled`` is anew for every request.
     :param ignores: parameters it accepts without heeding them.
     :param refuses: what it answers with 400: ``order`` (whenever sent), ``order=created_at`` (this value),
@@ -87,7 +88,7 @@ class Habits:
 
     def __post_init__(self) -> None:
         """Refuse words that mean nothing: a habit misspelt would be a test that tests nothing."""
-        orders = _ORDERS | {f"-{order}" for order in _ORDERS} | {"shuffled"}
+        orders = _ORDERS | {f"-{order}" for order in _ORDERS} | {"shuffled", "table"}
         _check("echo", self.echo, ("limit", "offset", "results"))
         _check("total", [self.total], get_args(Total))
         _check("granularity", [self.granularity], _FINER)
@@ -167,13 +168,15 @@ def _found(table: Table, heard: Mapping[str, str], habits: Habits, number: int, 
     """Return the whole result set in its order."""
     filters = {name: heard[name] for name in (*_BOUNDS, "status", "start_time") if name in heard}
     order = heard.get("order", habits.default_order)
-    if order != "shuffled" and order.removeprefix("-") not in _ORDERS:
+    if order not in ("shuffled", "table") and order.removeprefix("-") not in _ORDERS:
         raise RefusalError(f"Parameter 'order' does not know '{order}'")
     tests = [_test(name, value, habits, now) for name, value in filters.items()]
     asked = (habits, *filters.items())
     matching = table.view(asked, lambda records: [r for r in records if all(test(r) for test in tests)])
     if order == "shuffled":
         return _shuffled(matching, number)
+    if order == "table":
+        return matching
     if habits.ties == "shuffled":
         return _ordered(_shuffled(matching, number), order)
     by_id = habits.ties == "id"
