@@ -76,8 +76,8 @@ class Page(Protocol):
     def version(self, key: str) -> datetime | None:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
 
-    def versions(self) -> Mapping[str, datetime]:
-        """Return when each record was updated, by key; ``NEVER_UPDATED`` if it does not say."""
+    def versions(self) -> list[tuple[str, datetime]]:
+        """Return the keys of all records as they came, and when each was updated; ``NEVER_UPDATED`` if not said."""
 
     def without(self, key: str) -> Self:
         """Return the page without the record of a key."""

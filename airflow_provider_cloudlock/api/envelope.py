@@ -49,9 +49,9 @@ class RecordPage:
         """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
         return _version(self.records[key]) if key in self.records else None
 
-    def versions(self) -> dict[str, datetime]:
-        """Return when each record was updated, by key; ``NEVER_UPDATED`` if it does not say."""
-        return {key: _version(record) for key, record in self.records.items()}
+    def versions(self) -> list[tuple[str, datetime]]:
+        """Return the keys of all records as they came, and when each was updated; ``NEVER_UPDATED`` if not said."""
+        return [(mark.key, _version(self.records[mark.key])) for mark in self.marks]
 
     def without(self, key: str) -> RecordPage:
         """Return the page without the record of a key."""

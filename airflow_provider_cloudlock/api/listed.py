@@ -36,6 +36,7 @@ class ListedWalk(OrderedWalk[P]):
         #: Place and version of the last one.
         self._last = _NOWHERE, NEVER_UPDATED
         self._recent: list[P] = []
+        self._known: tuple[P | None, list[tuple[str, datetime]]] = None, []
         super().run(at_most, first)
         if self._sequence:
             self._records = self._records.newest()
@@ -71,22 +72,23 @@ class ListedWalk(OrderedWalk[P]):
     def _check_order(self, page: P) -> None:
         """There is none to check before it is known where the page goes on."""
 
+    def _back(self) -> int:
+        return max(self._overlap, len(self._sequence) - int(self._reached) + 1)
+
     def _is_tied(self, page: P) -> bool:
         return any(place < self._reached for place in self._unmoved(page).values())
 
     def _note(self, page: P, passed: Sequence[Mark]) -> None:
         """Note the places of a page's records."""
-        versions = page.versions()
-        for number, mark in enumerate(page.head(page.rows)):
+        for number, (key, version) in enumerate(self._versions(page)):
             is_passed = number < len(passed)
-            version = versions[mark.key]
-            if is_passed and mark.key in self._seen:
-                place = self._seen[mark.key][0]
+            if is_passed and key in self._seen:
+                place = self._seen[key][0]
             else:
                 place = self._last[0] if _is_alike(version, self._last[1]) else len(self._sequence)
-                self._sequence.append(hash(mark.key))
+                self._sequence.append(hash(key))
                 self._places.append(place)
-            self._seen[mark.key] = place, version
+            self._seen[key] = place, version
             if not is_passed:
                 self._last = place, version
         least = len(self._sequence) - page.rows - sum(each.rows for each in self._recent)
@@ -94,9 +96,14 @@ class ListedWalk(OrderedWalk[P]):
 
     def _unmoved(self, page: P) -> dict[int, int]:
         """Which of a page's records came before and are as they were then, by number; and their places."""
-        versions = page.versions()
-        seen = ((number, self._seen.get(mark.key), mark) for number, mark in enumerate(page.head(page.rows)))
-        return {number: each[0] for number, each, mark in seen if each and each[1] == versions[mark.key]}
+        seen = ((number, self._seen.get(key), version) for number, (key, version) in enumerate(self._versions(page)))
+        return {number: each[0] for number, each, version in seen if each and each[1] == version}
+
+    def _versions(self, page: P) -> list[tuple[str, datetime]]:
+        """Keys and versions of a page, which are asked for several times."""
+        if self._known[0] is not page:
+            self._known = page, page.versions()
+        return self._known[1]
 
     def _not_after_reached(self, page: P) -> tuple[Mark, ...]:
         """The first records of a page, up to the last that came before and is as it was: others may have been moved."""
@@ -107,12 +114,11 @@ class ListedWalk(OrderedWalk[P]):
 
     def _check_start(self, first: P) -> None:
         """Take in what came to the start meanwhile."""
-        held = first.versions()
+        held = dict(first.versions())
 
         def new(page: P) -> list[tuple[int, datetime]]:
-            versions = page.versions()
-            marks = takewhile(lambda mark: held.get(mark.key) != versions[mark.key], page.head(page.rows))
-            return [(hash(mark.key), versions[mark.key]) for mark in marks]
+            come = takewhile(lambda each: held.get(each[0]) != each[1], page.versions())
+            return [(hash(key), version) for key, version in come]
 
         if not new(self._ask_one(self._start)):
             return

@@ -141,7 +141,7 @@ class OrderedWalk(Walk[P]):
         :return: its offset and the page.
         :raises SetMovedError: when there is none.
         """
-        back = len(self._recent[-1].tail(self._overlap)) if self._order and self._order.has_ties else self._overlap
+        back = self._back()
         if self._connections() > 1:
             self._overlap = max(self._overlap, min(back, self._rows // 8))
         while True:
@@ -154,6 +154,10 @@ class OrderedWalk(Walk[P]):
                 raise SetMovedError("all records were gone a moment later")
             back *= 2
             self._overlap = max(self._overlap, min(back, self._rows // 2))
+
+    def _back(self) -> int:
+        """How many records before the end a page must begin, so that it should begin before the last time held."""
+        return len(self._recent[-1].tail(self._overlap)) if self._order and self._order.has_ties else self._overlap
 
     def _is_tied(self, page: P) -> bool:
         """Whether a page begins before the last time that is held."""

@@ -61,11 +61,11 @@ class ArrowPage:
         updated: datetime | None = self.table["updated_at"][place].as_py()
         return updated or NEVER_UPDATED
 
-    def versions(self) -> dict[str, datetime]:
-        """Return when each record was updated, by key; ``NEVER_UPDATED`` if it does not say."""
-        updated = pc.fill_null(self.table["updated_at"], NEVER_UPDATED)
-        known = zip(self.table[self.key].to_pylist(), updated.to_pylist(), strict=True)
-        return dict.fromkeys(self.unkept, NEVER_UPDATED) | dict(known)
+    def versions(self) -> list[tuple[str, datetime]]:
+        """Return the keys of all records as they came, and when each was updated; ``NEVER_UPDATED`` if not said."""
+        places = pc.index_in(self.keys, self.table[self.key].combine_chunks())
+        updated = pc.fill_null(self.table["updated_at"].take(places), NEVER_UPDATED)
+        return list(zip(self.keys.to_pylist(), updated.to_pylist(), strict=True))
 
     def without(self, key: str) -> ArrowPage:
         """Return the page without the record of a key."""

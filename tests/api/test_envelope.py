@@ -138,6 +138,7 @@ def test_a_page_can_do_without_a_record() -> None:
 def test_a_page_tells_the_version_of_a_record() -> None:
     got = page(record(1, DAY, updated_at="2026-01-02T01:00:00Z"), record(2, DAY, updated_at=None))
     assert (got.version("1"), got.version("2"), got.version("3")) == (utc(2, 1), NEVER_UPDATED, None)
+    assert got.versions() == [("1", utc(2, 1)), ("2", NEVER_UPDATED)]
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,7 @@ def test_records_updated_at_one_time_may_come_anyhow(kind: str, order: str) -> N
     with Tenant(held, habits(order, ties="shuffled")) as tenant:
         assert sorted(keys(read(tenant, kind))) == sorted(ids(held))
         assert beginnings(tenant) == 2
+        assert len(tenant.seen) == 16
 
 
 def test_what_went_to_the_start_at_one_time_may_come_anyhow(kind: str) -> None:

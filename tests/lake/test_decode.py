@@ -252,6 +252,17 @@ def test_a_record_can_be_looked_up_and_left_out() -> None:
     assert page.without("3").distinct == 3
 
 
+def test_keys_and_versions_are_told_as_they_came() -> None:
+    old = record(1, DAY, updated_at=f"{DAY}T01:00:00Z")
+    new = old | {"updated_at": f"{DAY}T02:00:00Z"}
+    page = decode(new, {"id": None, "created_at": DAY}, record(2, DAY, updated_at=None), old)
+    keys = [mark.key for mark in page.head(4)]
+    newest = instant(new["updated_at"])
+    assert page.versions() == list(zip(keys, (newest, NEVER_UPDATED, NEVER_UPDATED, newest), strict=True))
+    assert (keys[0], keys[2], keys[3]) == ("1", "2", "1")
+    assert decode().versions() == []
+
+
 def test_select_keeps_the_half_open_window_and_drops_the_other_status() -> None:
     records = [
         record(number, f"{DAY}T0{number}:00:00Z", status=status)
