@@ -17,7 +17,8 @@ _CHUNK = 1 << 20
 #: From so many bytes on, fewer than so many for each comma are no list of records, but would take much memory as one.
 _LEAST_DENSE = (8 << 20, 8)
 
-_ENCODINGS = ("", "identity", "gzip", "deflate")
+_PLAIN = ("", "identity")
+_ENCODINGS = (*_PLAIN, "gzip", "deflate")
 
 
 def read_body(response: requests.Response, where: str, at_most: int | None = None) -> bytes:
@@ -32,7 +33,13 @@ def read_body(response: requests.Response, where: str, at_most: int | None = Non
             return b""
         # Its name is not repeated: a server may echo anything there.
         raise CloudlockResponseError(f"{where}: the answer is packed in another way than gzip or deflate.")
-    if at_most is None and not encoding.replace("identity", "") and (raw.length_remaining or _MAX_BYTES) < _MAX_BYTES:
+    announced = 0 if at_most is not None else raw.length_remaining or 0
+    if announced > _MAX_BYTES:
+        raise CloudlockResponseError(
+            f"{where}: the answer announces {announced >> 20} MiB, beyond what is reasonable. "
+            "Ask for smaller pages if it is genuine."
+        )
+    if announced and encoding in _PLAIN:
         return bytes(raw.read())  # the length is known, and enforced: no need to gather pieces
     size = 0
     with io.BytesIO() as body:  # closed, as the error of a refused answer lives on while it is asked for again

@@ -17,7 +17,9 @@ from tests.support import Habits, Record, Tenant, record
 
 #: Few instants, so that many records share one; the first and the last lie outside the window.
 _HOURS = st.sampled_from([-1, 0, 1, 5, 12, 18, 23.999, 24])
-_CAPS = st.one_of(st.none(), st.integers(1, 9), st.lists(st.integers(1, 9), min_size=2, max_size=5))
+_CAPS = st.one_of(
+    st.none(), st.integers(1, 9), st.integers(16, 24), st.lists(st.integers(1, 9), min_size=2, max_size=5)
+)
 
 habits = st.builds(
     Habits,
@@ -28,7 +30,7 @@ habits = st.builds(
     after_inclusive=st.booleans(),
     before_inclusive=st.booleans(),
     granularity=st.sampled_from(["microsecond", "second", "minute", "day"]),
-    default_order=st.sampled_from(["-created_at", "created_at", "id", "updated_at", "-updated_at"]),
+    default_order=st.sampled_from(["-created_at", "created_at", "id", "updated_at", "-updated_at", "table"]),
     ties=st.sampled_from(["table", "id", "shuffled"]),
     default_limit=st.integers(2, 20),
     ignores=st.sets(st.sampled_from(["limit", "order", "offset", "created_before"]), max_size=2),
@@ -39,7 +41,7 @@ habits = st.builds(
 @st.composite
 def records(draw: st.DrawFn) -> list[Record]:
     """Draw records whose ids stand in another order than their times; maybe none was updated yet."""
-    hours = draw(st.lists(_HOURS, max_size=25))
+    hours = draw(st.one_of(st.lists(_HOURS, max_size=25), st.lists(_HOURS, min_size=30, max_size=60)))
     held = [record((n * 37 + 11) % 101, START + timedelta(hours=hour)) for n, hour in enumerate(hours)]
     return [each | {"updated_at": each["created_at"]} for each in held] if draw(st.booleans()) else held
 

@@ -1,8 +1,8 @@
 """How often is a slice read whole while its records come, go and change?
 
 ``python -m tests.benchmarks.drift`` reads slices of 1,000 records from servers of many kinds, while up to 1 % of the
-rows change between two requests: some are added, deleted, dismissed or updated, all of it at that very time. Every case has a seed.
-*whole* is a slice that was read, *failed* one that was given up. *lost* are records that were there throughout and are
+rows change between two requests: some are added, deleted, dismissed or updated, all of it at that very time. Every
+case has a seed. *whole* is a slice that was read, *failed* one that was given up. *lost* are records that were there throughout and are
 not held, *twice* those that are held more than once, *made up* those that never were there: these must be none.
 """
 
