@@ -2,8 +2,9 @@
 
 ``python -m tests.benchmarks.drift`` reads slices of 1,000 records from servers of many kinds, while up to 1 % of the
 rows change between two requests: some are added, deleted, dismissed or updated, all of it at that very time. Every
-case has a seed. *whole* is a slice that was read, *failed* one that was given up. *lost* are records that were there throughout and are
-not held, *twice* those that are held more than once, *made up* those that never were there: these must be none.
+case has a seed. *whole* is a slice that was read, *failed* one that was given up. *lost* are records that were there
+throughout and are not held, *twice* those that are held more than once, *made up* those that never were there: these
+must be none.
 """
 
 from __future__ import annotations
