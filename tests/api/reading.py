@@ -71,3 +71,15 @@ def rows(result: ResultSet[Any]) -> list[dict[str, Any]]:
         if isinstance(found, Records)
         else [row for table in found.as_they_came() for row in table.to_pylist()]
     )
+
+
+def assert_promise(tenant: Tenant, result: ResultSet[Any]) -> None:
+    """The promise while things change: what was there throughout is held, and nothing twice."""
+    got = keys(result)
+    assert len(set(got)) == len(got)
+    assert set(tenant.steady(DAY, NEXT)) <= set(got)
+
+
+def beginnings(tenant: Tenant) -> int:
+    """How often a reading began; a single record is asked for only to see the start again."""
+    return sum(request.params["offset"] == "0" and request.params["limit"] != "1" for request in tenant.seen)

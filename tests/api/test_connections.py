@@ -46,12 +46,6 @@ from tests.support import (
 TOTALS = ["true", "absent", "page", "low", "high", "zero", "null", "so_far"]
 
 
-@pytest.fixture(params=["dicts", "arrow"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Both kinds of pages."""
-    return str(request.param)
-
-
 @contextmanager
 def reader_of(
     tenant: Tenant, connections: int, kind: str = "dicts", page_size: int = 10_000, rate: float | None = None

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_cloudlock.api.resources import THREATS, Query
 from airflow_provider_cloudlock.exceptions import CloudlockDriftError
-from tests.api.reading import DAY, END, NEXT, START, WINDOW, keys, read, rows
+from tests.api.reading import DAY, END, NEXT, START, WINDOW, assert_promise, beginnings, keys, read, rows
 from tests.support import Habits, Record, Request, Tenant, day_of_records, ids, instant, record, stamp
 
 TIMED = replace(THREATS, bounds="time")
@@ -23,17 +23,15 @@ Change = Callable[[Tenant], object]
 
 
 def assert_steady(tenant: Tenant, result: Any, *coming: Record) -> None:
-    """The promise while things change: what was there throughout, each once; and nothing that never was."""
-    got = keys(result)
-    assert len(set(got)) == len(got)
-    assert set(tenant.steady(DAY, NEXT)) <= set(got) <= set(ids([*MANY, *coming]))
+    """The promise while things change; and nothing that never was."""
+    assert_promise(tenant, result)
+    assert set(keys(result)) <= set(ids([*MANY, *coming]))
 
 
 def assert_some(tenant: Tenant, result: Any) -> None:
     """The promise where records come all the while."""
-    got = keys(result)
-    assert len(set(got)) == len(got)
-    assert set(tenant.steady(DAY, NEXT)) <= set(got) <= set(ids(tenant.records))
+    assert_promise(tenant, result)
+    assert set(keys(result)) <= set(ids(tenant.records))
 
 
 def delete(*places: int) -> Change:
@@ -51,11 +49,6 @@ def dismiss(*places: int) -> Change:
 
 def both(*changes: Change) -> Change:
     return lambda tenant: [change(tenant) for change in changes]
-
-
-def beginnings(tenant: Tenant) -> int:
-    """How often a reading began; a single record is asked for only to see the start again."""
-    return sum(request.params["offset"] == "0" and request.params["limit"] != "1" for request in tenant.seen)
 
 
 #: Records that come neither by their creation time nor by id: in small pages, nothing but the anchors ties these.
@@ -94,12 +87,6 @@ CHANGES = {
     "some not read are dismissed": dismiss(70, 71, 73),
     "the anchor is dismissed": dismiss(40, 38),
 }
-
-
-@pytest.fixture(params=["dicts", "arrow"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Both kinds of pages."""
-    return str(request.param)
 
 
 # --- one change, at any moment ----------------------------------------------------------------------------------------
@@ -263,9 +250,7 @@ def test_what_comes_by_time_is_read_at_once_however_it_moves(
 
     habits = Habits(cap=cap, ignores={"order"}, default_order=order)
     with Tenant(MANY, habits, before=stir) as tenant:
-        got = keys(read(tenant, kind, connections=connections))
-        assert len(set(got)) == len(got)
-        assert set(tenant.steady(DAY, NEXT)) <= set(got)
+        assert_promise(tenant, read(tenant, kind, connections=connections))
         assert [request.params["limit"] for request in tenant.seen].count("100000") == 0
 
 
@@ -288,9 +273,7 @@ def test_what_comes_by_key_is_read_at_once_however_it_moves(
 
     habits = Habits(cap=cap, ignores={"order"}, default_order=order)
     with Tenant(MANY, habits, before=stir) as tenant:
-        got = keys(read(tenant, kind, connections=connections))
-        assert len(set(got)) == len(got)
-        assert set(tenant.steady(DAY, NEXT)) <= set(got)
+        assert_promise(tenant, read(tenant, kind, connections=connections))
         assert [request.params["limit"] for request in tenant.seen].count("100000") == 0
 
 
@@ -406,9 +389,7 @@ def test_a_set_whose_pages_alone_are_in_an_order_of_time_hides_nothing(kind: str
     hours = [*(number / 4 for number in range(1, 41)), *(number / 9 for number in range(1, 21))]
     held = [record(number, START + timedelta(hours=hour)) for number, hour in enumerate(hours, 1)]
     with Tenant(held, Habits(cap=40, **BY_ID), before={2: lambda tenant: tenant.delete(*range(1, 6))}) as tenant:
-        got = keys(read(tenant, kind))
-        assert len(set(got)) == len(got)
-        assert set(tenant.steady(DAY, NEXT)) <= set(got)
+        assert_promise(tenant, read(tenant, kind))
 
 
 @pytest.mark.parametrize("order", ["created_at", "-created_at"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cloudlock.exceptions import CloudlockDriftError
-from tests.api.reading import DAY, NEXT, START, keys, read, rows
+from tests.api.reading import DAY, START, assert_promise, beginnings, keys, read, rows
 from tests.support import Habits, Record, Request, Tenant, day_of_records, ids, record, stamp
 
 #: By id, by creation and by start they stand in other orders than in the table; every third was updated later.
@@ -28,18 +28,6 @@ def habits(order: str, cap: Any = 40, **more: Any) -> Habits:
     return Habits(cap=cap, ignores={"order"}, default_order=order, **more)
 
 
-def assert_steady(tenant: Tenant, result: Any) -> None:
-    """The promise: what was there throughout is held, once."""
-    got = keys(result)
-    assert len(set(got)) == len(got)
-    assert set(tenant.steady(DAY, NEXT)) <= set(got)
-
-
-def beginnings(tenant: Tenant) -> int:
-    """How often a reading began; a single record is asked for only to see the start again."""
-    return sum(request.params["offset"] == "0" and request.params["limit"] != "1" for request in tenant.seen)
-
-
 def at_reading(number: int, change: Callable[[Tenant], object], offset: int = 0) -> Callable[[Tenant, Request], None]:
     """Change something before a page of one of the readings, at this offset or beyond."""
     begun = []
@@ -54,12 +42,6 @@ def at_reading(number: int, change: Callable[[Tenant], object], offset: int = 0)
             change(tenant)
 
     return before
-
-
-@pytest.fixture(params=["dicts", "arrow"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Both kinds of pages."""
-    return str(request.param)
 
 
 # --- changes between any two pages ------------------------------------------------------------------------------------
@@ -84,7 +66,7 @@ def test_a_set_that_moves_all_the_while_is_read(
             tenant.insert(new)
 
     with Tenant(MANY, habits(order, cap), before=stir) as tenant:
-        assert_steady(tenant, read(tenant, kind, page_size, connections=connections))
+        assert_promise(tenant, read(tenant, kind, page_size, connections=connections))
 
 
 @pytest.mark.parametrize("order", ["updated_at", "-updated_at"])
@@ -193,7 +175,7 @@ def test_only_what_is_at_the_ends_may_be_new_to_a_second_reading(
         tenant.insert(record(999, START, start_time="2026-01-09T00:00:00Z"))
 
     with Tenant(MANY, habits("start_time", total="absent"), before=at_reading(2, change_and_come)) as tenant:
-        assert_steady(tenant, read(tenant, kind))
+        assert_promise(tenant, read(tenant, kind))
         assert beginnings(tenant) == needed
 
 
@@ -219,7 +201,7 @@ def test_one_response_that_held_everything_is_proof_whatever_comes_later(kind: s
             tenant.insert(record(1000 + request.number, START, start_time=f"2026-01-09T00:00:0{request.number}Z"))
 
     with Tenant(MANY, habits("start_time", None, total=total), before=come) as tenant:
-        assert_steady(tenant, read(tenant, kind))
+        assert_promise(tenant, read(tenant, kind))
         assert beginnings(tenant) == needed
 
 

@@ -36,12 +36,6 @@ TIMED = replace(THREATS, bounds="time")
 TOTALS = ["true", "absent", "page", "low", "high", "zero", "null", "so_far"]
 
 
-@pytest.fixture(params=["dicts", "arrow"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Every walk is walked with both kinds of pages."""
-    return str(request.param)
-
-
 def assert_whole(tenant: Tenant, result: Any) -> None:
     """The promise: each record of the window, exactly once."""
     assert sorted(keys(result)) == sorted(ids(tenant.window(DAY, NEXT)))
