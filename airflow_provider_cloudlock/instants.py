@@ -83,14 +83,21 @@ def check_window(start: datetime | None, end: datetime | None) -> None:
         )
 
 
-def days_of(start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
-    """Cut ``[start, end)`` at every UTC midnight.
+def midnight(instant: datetime) -> datetime:
+    """Return the beginning of the UTC day that an instant lies in."""
+    return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
-    :return: the parts, in order; each lies inside one UTC day.
-    """
-    parts = []
-    while start < end:
-        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        parts.append((start, min(midnight, end)))
-        start = midnight
-    return parts
+
+def day_after(instant: datetime) -> datetime:
+    """Return the first midnight at or after an instant; at the edge of the calendar, its last instant."""
+    start = midnight(instant)
+    try:
+        return start if start == instant else start + timedelta(days=1)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
+def dates_of(start: datetime, end: datetime) -> list[date]:
+    """Return every UTC day that the window ``[start, end)`` touches."""
+    first, last = start.astimezone(UTC).date(), (end.astimezone(UTC) - timedelta(microseconds=1)).date()
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]

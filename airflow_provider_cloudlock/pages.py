@@ -1,8 +1,8 @@
-"""What the rooms that fetch and the rooms that write agree on: a page, and what a checked envelope is."""
+"""Protocols shared by the API client and the Parquet writer: a page of records, and what collects pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
@@ -14,7 +14,7 @@ from airflow_provider_cloudlock.instants import parse_record_time
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """The numbers of an envelope, None where it does not give them."""
+    """The numbers of a response's envelope, None where it lacks them."""
 
     limit: int | None = None
     offset: int | None = None
@@ -23,67 +23,71 @@ class Echo:
 
 
 class Mark(NamedTuple):
-    """What a record is known by when it comes again: its status may have changed meanwhile, this has not."""
+    """What identifies one version of a record.
+
+    :param key: its key.
+    :param created: its creation time, which never changes; None if it cannot be read.
+    :param updated: time of its last update, ``NEVER_UPDATED`` if it has none.
+    """
 
     key: str
     created: datetime | None
+    updated: datetime
 
 
-#: The version of a record that does not say when it was updated.
+#: Stands for the time of the last update of a record that has none.
 NEVER_UPDATED = datetime.min.replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The records that a query asks for, among those that the server sends.
+
+    :param start: first instant of the window on the creation time, None if it is open.
+    :param end: first instant after the window, None if it is open.
+    :param excluded: values that a field must not have, in lower case: the documented values of a filter other than the
+        one asked for. An undocumented value is kept, as it may be what the filter means.
+    """
+
+    start: datetime | None
+    end: datetime | None
+    excluded: Mapping[str, Set[str]]
+
+
 class Page(Protocol):
-    """One answer whose envelope has been checked."""
+    """One validated response."""
 
     @property
     def echo(self) -> Echo:
-        """The numbers that came with the records."""
+        """The numbers of the envelope."""
 
     @property
     def rows(self) -> int:
-        """How many records were received."""
-
-    @property
-    def first(self) -> Mark | None:
-        """The first record, None when the page is empty."""
-
-    @property
-    def last(self) -> Mark | None:
-        """The last record, None when the page is empty."""
-
-    @property
-    def ascending(self) -> bool:
-        """Whether the records came oldest first, and all say when they were created."""
-
-    @property
-    def descending(self) -> bool:
-        """Whether the records came newest first, and all say when they were created."""
-
-    def head(self, count: int) -> tuple[Mark, ...]:
-        """Return the first so many records, or all when there are fewer."""
-
-    def tail(self, at_least: int = 2) -> tuple[Mark, ...]:
-        """Return the last records, back to one that was not created at the same time as the very last.
-
-        :param at_least: so many, if the page has them.
-        """
+        """Number of records received."""
 
     @property
     def distinct(self) -> int:
-        """How many different keys there are."""
+        """Number of different keys."""
 
-    def version(self, key: str) -> datetime | None:
-        """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
+    @property
+    def ascending(self) -> bool:
+        """Whether the records come oldest first and all have a creation time."""
 
-    def versions(self) -> list[tuple[str, datetime]]:
-        """Return the keys of all records as they came, and when each was updated; ``NEVER_UPDATED`` if not said."""
+    @property
+    def descending(self) -> bool:
+        """Whether the records come newest first and all have a creation time."""
 
-    def without(self, key: str) -> Self:
-        """Return the page without the record of a key."""
+    def marks(self, start: int = 0, stop: int | None = None) -> Sequence[Mark]:
+        """Return the marks of the records received, those from ``start`` to ``stop``."""
 
-    def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> Self:
-        """Return the records created in ``[start, end)`` that do not have the one status, compared without case."""
+    def keys_created_at(self, instant: datetime) -> Set[str]:
+        """Return the keys of the records created at an instant."""
+
+    def reconcile(self, earlier: Self) -> tuple[Self, Self]:
+        """Return an earlier page and this one, with only the newest version of each record that both hold."""
+
+    def select(self, selection: Selection) -> Self:
+        """Return the page with only the records of a selection."""
 
 
 P = TypeVar("P", bound=Page)
@@ -91,61 +95,58 @@ P_co = TypeVar("P_co", bound=Page, covariant=True)
 P_contra = TypeVar("P_contra", bound=Page, contravariant=True)
 
 
-class Gathering(Protocol[P_contra]):
-    """The records of many pages."""
+class Collector(Protocol[P_contra]):
+    """Collects the records of a range."""
 
     @property
     def count(self) -> int:
-        """How many records are held."""
+        """Number of records held."""
 
     def add(self, page: P_contra) -> None:
-        """Take in a page that changes no more."""
+        """Add the records of a page."""
 
-    def join(self, other: Self) -> None:
-        """Take in all that another one holds."""
+    def distinct(self) -> int:
+        """Return the number of different keys."""
 
-    def newest(self) -> Self:
-        """Return the same with the newest version of each record alone."""
+    def keep_newest(self) -> bool:
+        """Keep the newest version of each record alone.
 
-    def compared(self, other: Self) -> Iterable[tuple[str, bool]]:
-        """Give each key, and whether the other one has the same version of its record."""
-
-    def distinct(self, other: Self | None = None) -> int:
-        """Count the different keys, of this one or of two together."""
-
-
-G_co = TypeVar("G_co", bound=Gathering[Any], covariant=True)
-
-
-class PageFormat(Protocol[P_co, G_co]):
-    """Makes pages of one kind."""
-
-    def decode(self, body: bytes) -> P_co:
-        """Read an answer; may be called by several threads at once.
-
-        :raises CloudlockResponseError: when it is not a page.
+        :return: False if two versions of a record were created on different days, so that neither can be trusted.
         """
 
-    def gather(self) -> G_co:
-        """Return what puts pages together, still empty."""
+
+C_co = TypeVar("C_co", bound=Collector[Any], covariant=True)
+
+
+class PageFormat(Protocol[P_co, C_co]):
+    """Decodes responses into pages of one kind."""
+
+    def decode(self, body: bytes) -> P_co:
+        """Decode a response. Called from several threads concurrently.
+
+        :raises CloudlockResponseError: if it is not a page.
+        """
+
+    def collector(self) -> C_co:
+        """Return an empty collector."""
 
 
 def open_envelope(document: Any) -> tuple[Echo, list[dict[str, Any]]]:
-    """Check that a JSON document is a page of records.
+    """Return the numbers and the records of a page.
 
-    :return: its numbers and its records.
-    :raises CloudlockResponseError: when it is anything else.
+    :param document: the parsed JSON.
+    :raises CloudlockResponseError: if it is not a page of records.
     """
     if not isinstance(document, dict):
-        raise CloudlockResponseError("An object with a list of records was expected.")
+        raise CloudlockResponseError("Expected a JSON object with a list of records.")
     for key in ("message", "error", "errors"):
         if document.get(key):
-            raise CloudlockResponseError(f"It carries {key!r}, as a failure does, whatever else it holds.")
+            raise CloudlockResponseError(f"It has {key!r}, as an error response does.")
     items = document.get("items")
     if not isinstance(items, list):
         raise CloudlockResponseError("It has no list under 'items'.")
     if not all(isinstance(item, dict) for item in items):
-        raise CloudlockResponseError("The list under 'items' holds something that is not an object.")
+        raise CloudlockResponseError("The list under 'items' contains a value that is not an object.")
     return Echo(**{name: _number(document, name) for name in ("limit", "offset", "total", "results")}), items
 
 
@@ -153,22 +154,22 @@ def _number(envelope: Mapping[str, Any], name: str) -> int | None:
     value = envelope.get(name)
     if value is None or type(value) is int:
         return value
-    raise CloudlockResponseError(f"Its {name!r} is not a whole number.")
+    raise CloudlockResponseError(f"Its {name!r} is not an integer.")
 
 
 def key_of(record: Mapping[str, Any], field: str) -> str:
-    """Tell what identifies a record: its key as text, or all of it where there is no usable key."""
+    """Return the key of a record as text, or the whole record as text if it has no usable key."""
     value = record.get(field)
     return str(value) if type(value) is int or (isinstance(value, str) and value) else key_of_all(record)
 
 
 def key_of_all(record: Mapping[str, Any]) -> str:
-    """Tell a record without a usable key from others; no key of the API's begins like this."""
+    """Return a text that tells a record without a usable key from others. No key of the API begins with a NUL."""
     return "\0" + strict_json.dumps(record)
 
 
 def time_of(record: Mapping[str, Any], fields: Sequence[str]) -> datetime | None:
-    """Tell when a record was created: the first of ``fields`` that it has, None when that cannot be read."""
+    """Return the creation time of a record: that of the first of ``fields`` present, None if it cannot be read."""
     value = next((record[field] for field in fields if record.get(field) is not None), None)
     parsed = parse_record_time(value)
     return parsed[0] if parsed else None

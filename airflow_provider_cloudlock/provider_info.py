@@ -66,6 +66,12 @@ def get_provider_info() -> dict[str, object]:
                         "description": "The most requests sent in a second. Empty: no limit of our own.",
                         "schema": {"type": ["number", "null"], "minimum": 0.001},
                     },
+                    "tenant": {
+                        "label": "Tenant",
+                        "description": "Name of the Cloudlock tenant, to which a destination belongs. Default: the "
+                        "connection id.",
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "ca_bundle": {
                         "label": "CA bundle",
                         "description": "Path on the worker of a PEM file with the certificate authorities to trust.",

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,13 +51,26 @@ DEFAULT_ARGS = {
 }
 
 
+def day_of(part: dict[str, Any]) -> tuple[datetime, datetime]:
+    """
+    Return the first instant of a slice's UTC day and the first instant after it.
+
+    A load replaces the rows of the whole day. The window of a slice ends earlier if the day was in progress, but a
+    later extraction may have replaced the object with one that has more rows.
+    """
+    start = datetime.fromisoformat(part["window"][0])
+    if start.timetz() != time(tzinfo=UTC):
+        raise AirflowFailException(f"{part['path']} does not begin at midnight UTC: {start}. Clear the extract task.")
+    return start, start + timedelta(days=1)
+
+
 @contextmanager
 def local_copy(part: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """
     Fetch the object of a slice, through the Airflow connection its path names, and give the file and its SHA-256.
 
-    A copy needs no extension of the warehouse for any store, and a ledger can state what was really loaded: a later
-    extract may have replaced the object since this one spoke. It may hold more rows then, but none of another day.
+    A copy needs no extension of the warehouse for any store, and its SHA-256 is that of the rows that are loaded: a
+    later extraction may have replaced the object. It may hold more rows then, but none of another day.
     """
     path = part["path"]
     source = ObjectStoragePath(path)
@@ -67,25 +80,25 @@ def local_copy(part: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             source.fs.get_file(source.path, str(file))
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{path} is not in the lake: an extract with a bigger window replaced it, or somebody removed it. "
-                "Its rows in the warehouse are as they were. Clear the extract task and this one together."
+                f"{path} no longer exists in the lake. Its rows in the warehouse are unchanged. Clear the extract "
+                "task and this one together."
             ) from error
         with file.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         try:
-            rows, others = counted(file, *map(datetime.fromisoformat, part["window"]))
+            rows, others = counted(file, *day_of(part))
         except (ValueError, NotImplementedError, OSError) as error:  # as Arrow says that a file is damaged
             raise AirflowFailException(f"{path} cannot be read as Parquet: {error}. Extract its day again.") from error
         if others or rows < part["rows"]:
             raise AirflowFailException(
-                f"{path} has {rows} rows, {others} of them outside its window; {part['rows']} were extracted. Its rows "
-                "in the warehouse are as they were. Clear the extract task and this one together."
+                f"{path} has {rows} rows, {others} of them outside its day; {part['rows']} were extracted. Its rows "
+                "in the warehouse are unchanged. Clear the extract task and this one together."
             )
         yield file, sha256
 
 
 def counted(file: Path, start: datetime, end: datetime) -> tuple[int, int]:
-    """Count the rows of a Parquet file, and those among them that were not created in a window."""
+    """Count the rows of a Parquet file, and the rows that were created before or after a period."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -1,10 +1,10 @@
 """
-Load Cloudlock threats from the lake into a DuckDB warehouse: one transaction for each slice.
+Load Cloudlock threats from the lake into a DuckDB warehouse: one transaction for each UTC day.
 
-The extract leaves one Parquet object per slice and tells its SHA-256. The ledger table ``cloudlock_loads`` remembers
-which object each loaded window came from, so a load brings in only what the warehouse does not have, and may run twice,
-late or in any order. The same three statements (delete the window, insert the object, note it down) serve any warehouse
-with transactions.
+The extract writes one Parquet object per day and returns its SHA-256. The ledger table ``cloudlock_loads`` records
+which object each day was loaded from, so a load brings in only what the warehouse does not have, and may run twice,
+late or in any order. The same three statements (delete the day, insert the object, record it) serve any warehouse with
+transactions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, task
-from cloudlock_common import HOME, local_copy
+from cloudlock_common import HOME, day_of, local_copy
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -97,25 +97,25 @@ def load(extracts: Sequence[dict[str, Any]], warehouse: str) -> dict[str, int]:
 
 def is_loaded(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> bool:
     """
-    Tell whether the warehouse holds this very object, by the ledger, and as many rows.
+    Return whether the warehouse holds this very object, by the ledger, and as many rows.
 
-    The extract's ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its
-    retry that nothing changed.
+    The extract's ``changed`` is not read: an extract that was stopped after it wrote, and before it returned, reports
+    on its retry that nothing changed.
     """
-    start, end = map(datetime.fromisoformat, part["window"])
+    start, end = day_of(part)
     found = connection.execute(
         'select 1 from "cloudlock_loads" '
-        'where "resource" = ? and "window_start" = ? and "window_end" = ? and "sha256" = ? and "rows" = '
+        'where "resource" = ? and "window_start" = ? and "window_end" >= ? and "sha256" = ? and "rows" = '
         '(select count(*) from "cloudlock_threats" '
         'where coalesce("created_at", "detected_at") >= ? and coalesce("created_at", "detected_at") < ?)',
-        [resource, start, end, part["sha256"], start, end],
+        [resource, start, datetime.fromisoformat(part["window"][1]), part["sha256"], start, end],
     )
     return found.fetchone() is not None
 
 
 def load_slice(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> int:
-    """Replace the rows of one slice's window by those of its object, and return how many there are now."""
-    start, end = map(datetime.fromisoformat, part["window"])
+    """Replace the rows of a slice's day with those of its object, and return their number."""
+    start, end = day_of(part)
     with local_copy(part) as (file, sha256), transaction(connection):
         connection.execute(
             'delete from "cloudlock_threats" '
@@ -126,7 +126,6 @@ def load_slice(connection: DuckDBPyConnection, resource: str, part: dict[str, An
             'insert into "cloudlock_threats" by name from read_parquet(?, hive_partitioning = false)', [str(file)]
         )
         rows: int = inserted.fetchall()[0][0]
-        # Every older note on these rows is void now, whether its window was this one, a part of it or reached beyond.
         connection.execute(
             'delete from "cloudlock_loads" where "resource" = ? and "window_start" < ? and "window_end" > ?',
             [resource, end, start],
@@ -134,7 +133,7 @@ def load_slice(connection: DuckDBPyConnection, resource: str, part: dict[str, An
         connection.execute(
             'insert into "cloudlock_loads" ("resource", "window_start", "window_end", "sha256", "rows", "path") '
             "values (?, ?, ?, ?, ?, ?)",
-            [resource, start, end, sha256, rows, part["path"]],
+            [resource, start, datetime.fromisoformat(part["window"][1]), sha256, rows, part["path"]],
         )
     return rows
 

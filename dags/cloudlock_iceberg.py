@@ -1,8 +1,8 @@
 """
-Load Cloudlock threats from the lake into an Iceberg table: one commit for each slice.
+Load Cloudlock threats from the lake into an Iceberg table: one commit for each UTC day.
 
-The official Iceberg provider gives the catalog, pyiceberg writes. A commit takes out the rows of the slice's window and
-puts in those of its object; the table has the one or the other, never half. The last snapshot of the commit carries the
+The official Iceberg provider gives the catalog, pyiceberg writes. A commit deletes the rows of the slice's day and
+appends those of its object; readers see one or the other, never half. The last snapshot of the commit carries the
 receipt (``cloudlock.sha256`` and more), and these receipts are the ledger: a load brings in only what the table does
 not have, and may run twice, late, in any order or beside another. Where they are gone, as old snapshots are expired, a
 slice is loaded once more, and the same rows stand there.
@@ -10,7 +10,7 @@ slice is loaded once more, and the same rows stand there.
 What a load brings in is the object that lies in the lake when its turn has come, whatever the extract said of it: an
 older receipt can never bring back older rows.
 
-A slice is held in memory as a whole; no slice is longer than a day.
+A day is held in memory as a whole.
 
 The table keeps everything the lake holds but one thing: pyiceberg 0.12 writes ``users`` that are null as an empty list
 (https://github.com/apache/iceberg-python/issues/3833).
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_common import local_copy
+from cloudlock_common import day_of, local_copy
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 if TYPE_CHECKING:
@@ -150,13 +150,12 @@ def columns() -> Schema:
 
 def is_loaded(table: Table, resource: str, part: dict[str, Any]) -> bool:
     """
-    Tell whether the table holds this very object.
+    Return whether the table holds this very object.
 
-    The last load of these rows tells, whether its window was this one, a part of it or reached beyond. The extract's
-    ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its retry that
-    nothing changed.
+    The last load of the day decides. The extract's ``changed`` is not read: an extract that was stopped after it wrote,
+    and before it returned, reports on its retry that nothing changed.
     """
-    start, end = map(datetime.fromisoformat, part["window"])
+    start, extracted_until = day_of(part)[0], datetime.fromisoformat(part["window"][1])
     snapshots = {snapshot.snapshot_id: snapshot for snapshot in table.snapshots()}
     # From parent to parent, as a table that was rolled back keeps the snapshots it no longer counts.
     snapshot = table.current_snapshot()
@@ -164,23 +163,23 @@ def is_loaded(table: Table, resource: str, part: dict[str, Any]) -> bool:
         receipt: Mapping[str, str] = snapshot.summary.additional_properties if snapshot.summary else {}
         if receipt.get("cloudlock.resource") == resource:
             since, until = (datetime.fromisoformat(receipt[f"cloudlock.window-{edge}"]) for edge in ("start", "end"))
-            if since < end and until > start:
-                return (since, until, receipt["cloudlock.sha256"]) == (start, end, part["sha256"])
+            if since == start:
+                return receipt["cloudlock.sha256"] == part["sha256"] and until >= extracted_until
         snapshot = snapshots.get(snapshot.parent_snapshot_id)
     return False
 
 
 def load_slice(table: Table, resource: str, part: dict[str, Any]) -> int:
-    """Replace the rows of one slice's window by those of its object, and return how many there are now."""
+    """Replace the rows of a slice's day with those of its object, and return their number."""
     import pyarrow.parquet as pq
 
-    start, end = map(datetime.fromisoformat, part["window"])
+    start, end = day_of(part)
     with local_copy(part) as (file, sha256), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         rows = parquet.read()
     receipt = {
         "cloudlock.resource": resource,
-        "cloudlock.window-start": start.isoformat(),
-        "cloudlock.window-end": end.isoformat(),
+        "cloudlock.window-start": part["window"][0],
+        "cloudlock.window-end": part["window"][1],
         "cloudlock.sha256": sha256,
         "cloudlock.rows": str(rows.num_rows),
         "cloudlock.path": part["path"],
@@ -190,17 +189,17 @@ def load_slice(table: Table, resource: str, part: dict[str, Any]) -> int:
     table.metadata.properties["commit.retry.num-retries"] = "0"
     with table.transaction() as transaction:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Delete operation did not match any records")  # a window's first load
-            for old in in_window(start, end):
+            warnings.filterwarnings("ignore", "Delete operation did not match any records")  # a day's first load
+            for old in in_period(start, end):
                 transaction.delete(old)
-        # Only the snapshot with the window filled again has the receipt.
+        # Only the snapshot with the new rows has the receipt.
         transaction.append(rows, snapshot_properties=receipt)
     return int(rows.num_rows)
 
 
-def in_window(start: datetime, end: datetime) -> tuple[str, str]:
+def in_period(start: datetime, end: datetime) -> tuple[str, str]:
     """
-    Return the filters of the rows created in a window, and of those without creation time that were detected in it.
+    Return the filters of the rows created in a period, and of those without creation time that were detected in it.
 
     They are two, as pyiceberg 0.12 cannot do with both in one: it would keep every row that has a null in one of these
     columns (and not find its way past the partition without a day).

@@ -1,10 +1,9 @@
 r"""
-Load Cloudlock threats from the lake into Postgres: one transaction for each slice.
+Load Cloudlock threats from the lake into Postgres: one transaction for each UTC day.
 
-The official Arrow provider sends the Parquet object, batch by batch, into a temporary table; SQL then puts its rows in
-the place of those the window had. The ledger table ``cloudlock_loads`` remembers which object each loaded window came
-from, so a load brings in only what the warehouse does not have, and may run twice, late, in any order or beside
-another.
+The official Arrow provider sends the Parquet object, batch by batch, into a temporary table; SQL then replaces the rows
+of the day with its rows. The ledger table ``cloudlock_loads`` records which object each day was loaded from, so a load
+brings in only what the warehouse does not have, and may run twice, late, in any order or concurrently with another.
 
 What a load brings in is the object that lies in the lake when its turn has come, whatever the extract said of it: an
 older receipt can never bring back older rows.
@@ -20,13 +19,13 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_common import local_copy
+from cloudlock_common import day_of, local_copy
 
 from airflow_provider_cloudlock.threads import one_ahead
 
@@ -50,8 +49,8 @@ SCHEMA = Param(
 )
 
 #: ``_extra`` is json, which keeps the text to the last character; jsonb would forget how numbers were written and which
-#: keys came twice, and refuse a NUL and half a surrogate pair. The index finds the rows of a window; it is unique, so
-#: that none can ever be there twice. The id alone is not: the lake has a record whose time was changed in two slices.
+#: keys came twice, and refuse a NUL and half a surrogate pair. The index finds the rows of a day; it is unique, so that
+#: none can be there twice. The id alone is not: a record whose creation time changed may be in two days of the lake.
 TABLES = (
     """
     create table if not exists "cloudlock_threats" (
@@ -160,26 +159,26 @@ def transaction(connection: Connection, schema: str) -> Iterator[None]:
 
 def is_loaded(connection: Connection, resource: str, part: dict[str, Any]) -> bool:
     """
-    Tell whether the warehouse holds this very object, by the ledger, and as many rows.
+    Return whether the warehouse holds this very object, by the ledger, and as many rows.
 
-    The extract's ``changed`` is not asked: an extract that wrote, and was stopped before it could tell, says on its
-    retry that nothing changed.
+    The extract's ``changed`` is not read: an extract that was stopped after it wrote, and before it returned, reports
+    on its retry that nothing changed.
     """
-    start, end = map(datetime.fromisoformat, part["window"])
+    start, end = day_of(part)
     found = ask(
         connection,
         'select 1 from "cloudlock_loads" '
-        'where "resource" = $1 and "window_start" = $2 and "window_end" = $3 and "sha256" = $4 and "rows" = '
+        'where "resource" = $1 and "window_start" = $2 and "window_end" >= $3 and "sha256" = $4 and "rows" = '
         '(select count(*) from "cloudlock_threats" '
-        'where coalesce("created_at", "detected_at") >= $2 and coalesce("created_at", "detected_at") < $3)',
-        *(resource, start, end, part["sha256"]),
+        'where coalesce("created_at", "detected_at") >= $2 and coalesce("created_at", "detected_at") < $5)',
+        *(resource, start, datetime.fromisoformat(part["window"][1]), part["sha256"], end),
     )
     return bool(found)
 
 
 def load_slice(connection: Connection, resource: str, part: dict[str, Any]) -> int:
-    """Replace the rows of one slice's window by those of its object, and return how many there are now."""
-    start, end = map(datetime.fromisoformat, part["window"])
+    """Replace the rows of a slice's day with those of its object, and return their number."""
+    start, end = day_of(part)
     with local_copy(part) as (file, sha256):
         rows, columns = stage(connection, file)
     names = ", ".join(f'"{name}"' for name in columns)
@@ -192,7 +191,6 @@ def load_slice(connection: Connection, resource: str, part: dict[str, Any]) -> i
     )
     ask(connection, f'insert into "cloudlock_threats" ({names}) select {values} from "cloudlock_staging"')
     ask(connection, 'drop table "cloudlock_staging"')
-    # Every older note on these rows is void now, whether its window was this one, a part of it or reached beyond.
     ask(
         connection,
         'delete from "cloudlock_loads" where "resource" = $1 and "window_start" < $2 and "window_end" > $3',
@@ -202,7 +200,7 @@ def load_slice(connection: Connection, resource: str, part: dict[str, Any]) -> i
         connection,
         'insert into "cloudlock_loads" ("resource", "window_start", "window_end", "sha256", "rows", "path") '
         "values ($1, $2, $3, $4, $5, $6)",
-        *(resource, start, end, sha256, rows, part["path"]),
+        *(resource, start, datetime.fromisoformat(part["window"][1]), sha256, rows, part["path"]),
     )
     return rows
 
@@ -213,8 +211,8 @@ def stage(connection: Connection, file: Path) -> tuple[int, list[str]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file, page_checksum_verification=True) as parquet, connection.cursor() as cursor:
-        # While one is sent, the next one is made ready.
-        batches = one_ahead(partial(storable, batch) for batch in parquet.iter_batches(BATCH))
+        # The next batch is prepared while one is sent.
+        batches = one_ahead(storable(batch) for batch in parquet.iter_batches(BATCH))
         schema = storable(pa.RecordBatch.from_pylist([], parquet.schema_arrow)).schema
         reader = pa.RecordBatchReader.from_batches(schema, batches)
         return cursor.adbc_ingest("cloudlock_staging", reader, mode="create", temporary=True), schema.names

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
+from cloudlock_common import day_of
 
-_STAMP = r"\d{8}T\d{6}(?:\.\d{6})?Z"
 #: Statements that name objects (COPY and its like) take no parameters, so only characters without meaning may pass.
 _PATH = re.compile(
     r"(?P<scheme>[a-z0-9]+)://(?:(?P<connection>[\w.-]+)@)?(?P<bucket>[\w.-]*)/"
     r"(?P<key>(?:[\w.=-]+/)*"
-    rf"(?P<file>threats/created_date=\d{{4}}-\d\d-\d\d/(?P<start>{_STAMP})--(?P<end>{_STAMP})\.parquet))",
+    r"(?P<file>threats/created_date=(?P<day>\d{4}-\d\d-\d\d)/threats-(?P=day)\.parquet))",
     re.ASCII,
 )
 
@@ -22,11 +22,11 @@ _PATH = re.compile(
 @dataclass(frozen=True)
 class Slice:
     """
-    One slice of an extract.
+    One slice of an extract: a UTC day.
 
-    :param start: first instant of its window.
+    :param start: first instant of the day.
     :param end: first instant after it.
-    :param rows: how many rows the extract proved.
+    :param rows: number of rows extracted. The object may have more by now.
     :param connection: the Airflow connection its path names, None for the default one.
     :param bucket: the bucket, as the store knows it.
     :param key: the object's name in the bucket.
@@ -67,8 +67,8 @@ def _slice(part: dict[str, Any], schemes: tuple[str, ...]) -> Slice:
             f"{part['path']} is not where this warehouse reads. Choose a lake that begins with "
             f"{' or '.join(f'{scheme}://' for scheme in schemes)}."
         )
-    start, end = map(datetime.fromisoformat, part["window"])
-    if (start, end) != (datetime.fromisoformat(found["start"]), datetime.fromisoformat(found["end"])):
+    start, end = day_of(part)
+    if f"{start:%Y-%m-%d}" != found["day"]:
         raise AirflowFailException(f"{part['path']} is not the slice of {part['window']}. Clear the extract task.")
     return Slice(start, end, int(part["rows"]), found["connection"], found["bucket"], found["key"], found["file"])
 

@@ -8,7 +8,7 @@ each, which happens as a whole or not at all. One at a time, in all runs togethe
 later; each brings in the object that lies in the lake when its turn has come.
 
 Every task may run again at any time, with the same result. A load **fails and changes nothing** when its object is
-not in the lake: clear the extract and the tasks after it. Days are whole: a slice of a part of one is refused.
+not in the lake: clear the extract and the tasks after it.
 
 BigQuery holds no null inside of a list, and takes a list that is null for an empty one: a day with the former, which
 Cloudlock's own samples do not have, fails at its load. A job whose task was killed goes on and may end after the one of
@@ -28,7 +28,7 @@ The partition is the UTC day of the anomaly, lists are arrays, users are structs
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
@@ -78,12 +78,7 @@ def jobs(extract: dict[str, Any], dataset: str) -> list[dict[str, Any]]:
 
 
 def overwrite(part: Slice, dataset: str) -> dict[str, Any]:
-    """Replace the partition of a slice's day by its object."""
-    if part.start.timetz() != time(tzinfo=UTC) or part.end != part.start + timedelta(days=1):
-        raise AirflowFailException(
-            f"{part.file} is a part of a day, and BigQuery replaces whole ones: the rest of the day would be lost. "
-            "Extract whole UTC days."
-        )
+    """Replace the partition of a slice's day with its object."""
     project, name = dataset.split(".")
     return {
         "load": {

@@ -76,16 +76,16 @@ def statements(extract: dict[str, Any], schema: str, location: str) -> list[list
 
 
 def replace(part: Slice, schema: str, location: str) -> list[str]:
-    """Replace the rows of a slice's window by those of its object."""
+    """Replace the rows of a slice's day with those of its object."""
     source = f"parquet.`{location}/{part.file}`"  # an object that is not there is an error
     time = "coalesce(created_at, detected_at)"
-    window = f"{time} >= timestamp '{part.start.isoformat()}' and {time} < timestamp '{part.end.isoformat()}'"
+    day = f"{time} >= timestamp '{part.start.isoformat()}' and {time} < timestamp '{part.end.isoformat()}'"
     check = (
         f"select if(count(*) >= {part.rows}, count(*), raise_error(concat('The object has only ', count(*), ' of the "
         f"{part.rows} rows extracted. Clear the extract and the tasks after it.'))) from {source}"
     )
-    # One commit, which refuses rows outside the window.
-    swap = f"insert into {schema}.cloudlock_threats replace where {window} select {', '.join(COLUMNS)} from {source}"
+    # One commit, which refuses rows of another day.
+    swap = f"insert into {schema}.cloudlock_threats replace where {day} select {', '.join(COLUMNS)} from {source}"
     return [check, swap]
 
 

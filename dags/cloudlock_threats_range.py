@@ -3,7 +3,7 @@
 
 Trigger it by hand with the days `from` and `to`. They are UTC days, and half-open like every window here: `to` is the
 first day that is **not** fetched any more, so a year is 2026-01-01 to 2027-01-01.
-**plan** asks Cloudlock how many records each day has, shows in its log what it should cost to read them, and cuts the
+**plan** asks Cloudlock how many records there are, shows in its log what it should cost to read them, and cuts the
 range into pieces of `days_per_task` days. **extract** reads up to four pieces at a time into the lake, and **load**
 brings every changed day into the DuckDB warehouse.
 
@@ -33,8 +33,8 @@ log = logging.getLogger("airflow.task")
 @task(pool=POOL)
 def plan(first: str, end: str, days_per_task: str, plan_only: str) -> list[dict[str, str]]:
     """Show what the range should cost, and cut it into windows for the extract tasks."""
-    from airflow_provider_cloudlock.plan.report import plan as plan_of
-    from airflow_provider_cloudlock.plan.table import as_table
+    from airflow_provider_cloudlock.cli.plan.report import plan as plan_of
+    from airflow_provider_cloudlock.cli.plan.table import as_table
 
     try:
         planned = plan_of(first, end)
@@ -46,7 +46,7 @@ def plan(first: str, end: str, days_per_task: str, plan_only: str) -> list[dict[
         log.info(line)
     if plan_only == "True":
         return []  # no windows, so Airflow skips the tasks to come
-    starts = [planned.start + timedelta(days=days) for days in range(0, len(planned.days), int(days_per_task))]
+    starts = [planned.start + timedelta(days=days) for days in range(0, planned.days, int(days_per_task))]
     return [
         {"created_after": after.isoformat(), "created_before": before.isoformat()}
         for after, before in pairwise([*starts, planned.end])
@@ -60,7 +60,7 @@ def plan(first: str, end: str, days_per_task: str, plan_only: str) -> list[dict[
     params={
         "from": Param(type="string", format="date", description="First UTC day that is fetched."),
         "to": Param(type="string", format="date", description="First UTC day that is not fetched any more."),
-        "days_per_task": Param(7, type="integer", minimum=1, maximum=366, description="Days read by one task."),
+        "days_per_task": Param(31, type="integer", minimum=1, maximum=366, description="Days read by one task."),
         "plan_only": Param(False, type="boolean", description="Show the plan, in the log of its task, and end there."),
         "lake": LAKE,
         "warehouse": WAREHOUSE,

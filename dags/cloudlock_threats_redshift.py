@@ -113,28 +113,26 @@ def clock() -> datetime:
 
 
 def swap(part: Slice, schema: str, staging: str, read_at: datetime) -> list[str]:
-    """Replace the rows of a slice's window by those that were staged, unless a later load did so already."""
+    """Replace the rows of a slice's day with the staged rows, unless a later load did so already."""
     start, end, read = (f"timestamp '{at:%Y-%m-%d %H:%M:%S.%f}'" for at in (part.start, part.end, read_at))
     threats, loads = f"{schema}.cloudlock_threats", f"{schema}.cloudlock_loads"
-    window = f"coalesce(created_at, detected_at) >= {start} and coalesce(created_at, detected_at) < {end}"
-    newest = (
-        f"not exists (select 1 from {loads} where window_start < {end} and window_end > {start} and read_at > {read})"
-    )
+    day = f"coalesce(created_at, detected_at) >= {start} and coalesce(created_at, detected_at) < {end}"
+    newest = f"not exists (select 1 from {loads} where window_start = {start} and read_at > {read})"
     # Words are no number: the statement fails with them, and nothing is committed.
     check = (
-        f"select cast(case when count(*) >= {part.rows} and count(*) = count(case when {window} then 1 end) "
+        f"select cast(case when count(*) >= {part.rows} and count(*) = count(case when {day} then 1 end) "
         # COPY takes every object whose name begins with the one given.
         "and count(*) = count(distinct id) then '1' "
-        f"else 'The object has ' || count(*)::varchar || ' rows, and {part.rows} of its window were extracted. "
+        f"else 'The object has ' || count(*)::varchar || ' rows, and {part.rows} of its day were extracted. "
         f"Clear the extract and the tasks after it.' end as integer) from {schema}.{staging}"
     )
     return [
         "begin",
         f"lock {loads}",  # one load at a time, each seeing what those before it did; who reads threats does not wait
         check,
-        f"delete from {threats} where {window} and {newest}",
+        f"delete from {threats} where {day} and {newest}",
         f"insert into {threats} select * from {schema}.{staging} where {newest}",
-        f"delete from {loads} where window_start = {start} and window_end = {end} and read_at <= {read}",
+        f"delete from {loads} where window_start = {start} and read_at <= {read}",
         f"insert into {loads} select {start}, {end}, {read} where {newest}",
         "commit",
     ]

@@ -75,8 +75,8 @@ def statements(extract: dict[str, Any], stage: str) -> list[list[str]]:
 
 
 def swap(part: Slice, stage: str) -> list[str]:
-    """Replace the rows of a slice's window by those of its object."""
-    window = (
+    """Replace the rows of a slice's day with those of its object."""
+    day = (
         f"coalesce(created_at, detected_at) >= '{part.start.isoformat()}'::timestamp_tz "
         f"and coalesce(created_at, detected_at) < '{part.end.isoformat()}'::timestamp_tz"
     )
@@ -90,13 +90,13 @@ def swap(part: Slice, stage: str) -> list[str]:
     # Words are no number: the statement fails with them, and the session ends without a commit.
     check = (
         f"select cast(iff(count(*) >= {part.rows}, '1', 'The object has only ' || count(*) || ' of the {part.rows} "
-        f"rows extracted. Clear the extract and the tasks after it.') as number) from cloudlock_threats where {window}"
+        f"rows extracted. Clear the extract and the tasks after it.') as number) from cloudlock_threats where {day}"
     )
     return [
         "begin",
         # Changing this row makes every other load wait until the commit. A DELETE that finds no row might not.
         "update cloudlock_lock set loads = loads + 1 where resource = 'threats'",
-        f"delete from cloudlock_threats where {window}",
+        f"delete from cloudlock_threats where {day}",
         copy,
         check,
         "commit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
-from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError
-from airflow_provider_cloudlock.instants import check_window, days_of, parse_bound, parse_record_time
+from airflow_provider_cloudlock.instants import (
+    check_window,
+    dates_of,
+    day_after,
+    midnight,
+    parse_bound,
+    parse_record_time,
+)
 
 
 def utc(*fields: int) -> datetime:
@@ -37,7 +43,7 @@ def utc(*fields: int) -> datetime:
         ("2106-02-07T06:28:16Z", utc(2106, 2, 7, 6, 28, 16)),
     ],
 )
-def test_times_of_records(text: str, expected: datetime) -> None:
+def test_record_time_is_parsed(text: str, expected: datetime) -> None:
     assert parse_record_time(text) == (expected, True)
 
 
@@ -45,7 +51,7 @@ def test_times_of_records(text: str, expected: datetime) -> None:
     ("text", "exact"),
     [("2026-01-02T03:04:05.123456000Z", True), ("2026-01-02T03:04:05.1234567Z", False)],
 )
-def test_digits_finer_than_a_microsecond_are_cut_and_told(text: str, exact: bool) -> None:
+def test_finer_digits_are_cut_and_reported(text: str, exact: bool) -> None:
     assert parse_record_time(text) == (utc(2026, 1, 2, 3, 4, 5, 123456), exact)
 
 
@@ -74,13 +80,13 @@ def test_digits_finer_than_a_microsecond_are_cut_and_told(text: str, exact: bool
         "2026-01-02T03:04:05+25:00",
     ],
 )
-def test_what_is_no_time_of_a_record(value: object) -> None:
+def test_invalid_record_time_is_none(value: object) -> None:
     assert parse_record_time(value) is None
 
 
 @given(st.datetimes(), st.sampled_from(["Z", "", "+00:00", "+13:45", "-09:30"]))
 @settings(max_examples=200, deadline=None)
-def test_a_time_reads_back_as_it_was_written(moment: datetime, zone: str) -> None:
+def test_record_time_round_trips(moment: datetime, zone: str) -> None:
     parsed = parse_record_time(moment.isoformat() + zone)
     try:
         offset = datetime.fromisoformat(moment.isoformat() + (zone or "Z"))
@@ -102,7 +108,7 @@ def test_a_time_reads_back_as_it_was_written(moment: datetime, zone: str) -> Non
         (airflow_timezone.parse("2026-01-02T06:00:00Z"), utc(2026, 1, 2, 6)),
     ],
 )
-def test_bounds_as_users_give_them(value: object, expected: datetime) -> None:
+def test_bound_is_parsed(value: object, expected: datetime) -> None:
     bound = parse_bound("created_after", value)
     assert bound == expected
     assert bound.tzinfo is UTC
@@ -110,17 +116,17 @@ def test_bounds_as_users_give_them(value: object, expected: datetime) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "yesterday", "{{ ds }}", "2026-13-01", 20260102, None, 1.5, ["2026-01-02"]])
-def test_what_is_no_bound_is_refused_by_name(value: object) -> None:
+def test_invalid_bound_is_refused_by_name(value: object) -> None:
     with pytest.raises(CloudlockConfigError, match=r"created_after=.* is not a point in time.*2026-01-02T06:00:00"):
         parse_bound("created_after", value)
 
 
-def test_a_bound_beyond_the_calendar_is_refused() -> None:
+def test_bound_beyond_calendar_is_refused() -> None:
     with pytest.raises(CloudlockConfigError, match="lies outside the years"):
         parse_bound("created_before", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))))
 
 
-def test_windows_that_can_be_read() -> None:
+def test_check_window_accepts_past_and_open_windows() -> None:
     now = datetime.now(UTC)
     for start, end in [(None, None), (now, None), (None, now), (now - timedelta(microseconds=1), now)]:
         check_window(start, end)
@@ -135,29 +141,32 @@ def test_windows_that_can_be_read() -> None:
         (utc(2026, 1, 2), utc(9999, 1, 1), "still to come"),
     ],
 )
-def test_windows_that_cannot_be_read(start: Any, end: Any, words: str) -> None:
+def test_check_window_refuses_empty_inverted_and_future(start: Any, end: Any, words: str) -> None:
     with pytest.raises(CloudlockConfigError, match=words):
         check_window(start, end)
 
 
-def test_a_window_is_cut_at_every_midnight_of_utc() -> None:
+def test_dates_of_window_are_utc_days_it_touches() -> None:
     start, end = utc(2024, 2, 28, 22, 0, 0, 1), utc(2024, 3, 1, 0, 0, 0, 1)
-    assert days_of(start, end) == [
-        (start, utc(2024, 2, 29)),
-        (utc(2024, 2, 29), utc(2024, 3, 1)),
-        (utc(2024, 3, 1), end),
-    ]
-    assert days_of(utc(2026, 1, 2), utc(2026, 1, 3)) == [(utc(2026, 1, 2), utc(2026, 1, 3))]
-    assert days_of(start, start) == []
+    assert dates_of(start, end) == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
+    assert dates_of(utc(2026, 1, 2), utc(2026, 1, 3)) == [date(2026, 1, 2)]
+    there = timezone(timedelta(hours=9))
+    assert dates_of(datetime(2026, 1, 2, tzinfo=there), datetime(2026, 1, 2, 9, tzinfo=there)) == [date(2026, 1, 1)]
 
 
 @given(
     st.datetimes(datetime(2025, 12, 20), datetime(2026, 1, 5)), st.timedeltas(timedelta(microseconds=1), timedelta(9))
 )
 @settings(max_examples=100, deadline=None)
-def test_the_parts_of_a_window_are_the_window(start: datetime, length: timedelta) -> None:
+def test_whole_days_hold_the_window_and_no_day_more(start: datetime, length: timedelta) -> None:
     first, end = start.replace(tzinfo=UTC), start.replace(tzinfo=UTC) + length
-    parts = days_of(first, end)
-    assert (parts[0][0], parts[-1][1]) == (first, end)
-    assert all(earlier[1] == later[0] for earlier, later in pairwise(parts))
-    assert all(a < b and a.date() == (b - timedelta(microseconds=1)).date() for a, b in parts)
+    days = dates_of(first, end)
+    assert midnight(first) <= first < midnight(first) + timedelta(days=1)
+    assert day_after(end) - timedelta(days=1) < end <= day_after(end)
+    assert len(days) == (day_after(end) - midnight(first)) // timedelta(days=1)
+    assert days == [first.date() + timedelta(days=n) for n in range(len(days))]
+
+
+def test_day_after_last_day_of_calendar_is_its_end() -> None:
+    assert day_after(utc(9999, 12, 31, 5)) == datetime.max.replace(tzinfo=UTC)
+    assert day_after(utc(9999, 12, 31)) == utc(9999, 12, 31)

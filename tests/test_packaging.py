@@ -1,4 +1,4 @@
-"""What Airflow and pip see of the package, and which rooms know which."""
+"""What Airflow and pip see of the package, and which of its packages import which."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_airflow_finds_the_provider_and_its_form() -> None:
     assert {f"extra__cloudlock__{name}" for name in _FIELDS} <= set(ProvidersManager().connection_form_widgets)
 
 
-def test_typed_and_licensed() -> None:
+def test_package_is_typed_and_licensed() -> None:
     metadata = importlib.metadata.metadata("airflow-provider-cloudlock")
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Version"] == airflow_provider_cloudlock.__version__
@@ -74,8 +74,9 @@ def _imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("room", "strangers"),
+    ("package", "forbidden"),
     [
+        ("resources", ("airflow.", "airflow_provider_cloudlock.api", "airflow_provider_cloudlock.lake", "pyarrow")),
         (
             "api",
             ("airflow.", "airflow_provider_cloudlock.lake", "airflow_provider_cloudlock.hooks", "pyarrow", "fsspec"),
@@ -85,33 +86,34 @@ def _imports(path: Path) -> set[str]:
         ("sandbox", ("airflow_provider_cloudlock.api", "airflow_provider_cloudlock.lake", "requests")),
     ],
 )
-def test_arrows_between_rooms_run_one_way(room: str, strangers: tuple[str, ...]) -> None:
-    files = [path for path in (PACKAGE / room).glob("*.py") if not path.name.startswith("demo")]
+def test_package_imports_only_those_below_it(package: str, forbidden: tuple[str, ...]) -> None:
+    files = [path for path in (PACKAGE / package).rglob("*.py") if not path.name.startswith("demo")]
     assert files
     for path in files:
-        met = [name for name in _imports(path) if f"{name}.".startswith(strangers)]
-        assert not met, f"{path.name} imports {met}"
+        imported = [name for name in _imports(path) if f"{name}.".startswith(forbidden)]
+        assert not imported, f"{path.name} imports {imported}"
 
 
 @pytest.mark.parametrize("name", ["__init__.py", "provider_info.py"])
-def test_what_airflow_loads_at_discovery_imports_nothing(name: str) -> None:
+def test_modules_loaded_at_discovery_import_nothing(name: str) -> None:
     assert _imports(PACKAGE / name) <= {"__future__"}
 
 
 def test_airflow_names_come_from_its_sdk() -> None:
-    # The demo drives an Airflow of its own, and commands are defined in Airflow's terms: the SDK has no names for them.
-    files = [path for path in PACKAGE.rglob("*.py") if not path.name.startswith("demo") and path != PACKAGE / "cli.py"]
+    # The demo starts its own Airflow, and the SDK has no classes for commands.
+    exceptions = {PACKAGE / "cli" / "__init__.py", *PACKAGE.rglob("demo*.py")}
+    files = sorted({*PACKAGE.rglob("*.py")} - exceptions)
     for path in [*files, *(PACKAGE.parent / "dags").glob("*.py")]:
         for name in _imports(path):
             if name.split(".")[0] == "airflow":
                 assert name.startswith(("airflow.sdk", "airflow.providers.")), f"{path.name} imports {name}"
 
 
-def test_the_connection_form_is_described_in_the_readme() -> None:
+def test_readme_describes_connection_fields() -> None:
     readme = (PACKAGE.parent / "README.md").read_text()
     for name in _FIELDS:
         assert f"`{name}`" in readme
 
 
-def test_changelog_knows_the_version() -> None:
+def test_changelog_has_entry_for_version() -> None:
     assert f"## {airflow_provider_cloudlock.__version__}" in (PACKAGE.parent / "CHANGELOG.md").read_text()

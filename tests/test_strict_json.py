@@ -41,31 +41,31 @@ def test_anything_but_one_document_is_refused(body: bytes, exact: bool) -> None:
         loads(body, exact=exact)
 
 
-def test_a_key_given_twice_is_named() -> None:
+def test_duplicate_key_is_named() -> None:
     with pytest.raises(CloudlockResponseError, match="'id' is given twice"):
         loads(b'{"items":[{"id":1,"id":2}]}')
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_a_bottomless_document_is_refused_not_crashed_on(exact: bool) -> None:
+def test_deeply_nested_document_is_refused(exact: bool) -> None:
     with pytest.raises(CloudlockResponseError, match="nested too deeply"):
         loads(b"[" * 200_000, exact=exact)
 
 
-def test_a_number_too_large_for_a_float_is_refused_where_it_would_be_one() -> None:
+def test_number_too_large_for_float_is_refused() -> None:
     with pytest.raises(CloudlockResponseError, match="too large"):
         loads(b"[1e999]")
     assert loads(b"[1e999]", exact=True) == [Number("1e999")]
 
 
-def test_a_number_of_many_digits_is_an_error_not_a_crash() -> None:
+def test_number_of_many_digits_is_refused() -> None:
     digits = b"9" * 10_000
     with pytest.raises(CloudlockResponseError):
         loads(digits)
     assert loads(digits, exact=True) == Number(digits.decode())
 
 
-def test_a_byte_order_mark_is_no_fault() -> None:
+def test_byte_order_mark_is_accepted() -> None:
     assert loads(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
 
 
@@ -83,19 +83,19 @@ def test_a_byte_order_mark_is_no_fault() -> None:
         "9" * 5000,
     ],
 )
-def test_numbers_keep_every_digit_when_asked_to(text: str) -> None:
+def test_exact_numbers_keep_every_digit(text: str) -> None:
     body = f'{{"a":[{text}]}}'
     assert loads(body.encode(), exact=True) == {"a": [Number(text)]}
     assert dumps(loads(body.encode(), exact=True)) == body
 
 
 @pytest.mark.parametrize("number", [0, 7, -1, 2**63 - 1, -(10**17)])
-def test_whole_numbers_of_ordinary_size_are_numbers(number: int) -> None:
+def test_ordinary_whole_numbers_are_ints(number: int) -> None:
     assert loads(str(number).encode(), exact=True) == number
     assert loads(str(number).encode()) == number
 
 
-def test_what_is_written_is_compact_sorted_and_ascii() -> None:
+def test_dumps_is_compact_sorted_and_ascii() -> None:
     assert dumps({"b": [True, None, "é"], "a": {}}) == '{"a":{},"b":[true,null,"\\u00e9"]}'
 
 
@@ -108,7 +108,7 @@ JSON = st.recursive(
 
 @given(JSON)
 @settings(max_examples=150, deadline=None)
-def test_reading_and_writing_lose_nothing(value: Any) -> None:
+def test_loads_and_dumps_lose_nothing(value: Any) -> None:
     body = json.dumps(value).encode()
     assert json.loads(dumps(loads(body, exact=True))) == value
     assert loads(body) == value

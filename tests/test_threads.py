@@ -1,4 +1,4 @@
-"""Work in the background: in order, by few threads, which nothing waits for."""
+"""Work in the background: in order, by few threads, for which the process does not wait."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Bench:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_so_many_work_at_once_and_no_more(threads: int, gate: threading.Event) -> None:
+def test_background_runs_as_many_at_once_as_it_may(threads: int, gate: threading.Event) -> None:
     bench = Bench(gate)
     background = Background(threads)
     futures = [background.start(bench.work(number)) for number in range(12)]
@@ -72,7 +72,7 @@ def test_so_many_work_at_once_and_no_more(threads: int, gate: threading.Event) -
     assert bench.most_at_once == len(bench.threads) == threads
 
 
-def test_one_thread_works_in_the_order_given(gate: threading.Event) -> None:
+def test_background_of_one_thread_keeps_order(gate: threading.Event) -> None:
     bench = Bench(gate)
     background = Background(1)
     futures = [background.start(bench.work(number)) for number in range(50)]
@@ -81,13 +81,13 @@ def test_one_thread_works_in_the_order_given(gate: threading.Event) -> None:
     assert bench.begun == list(range(50))
 
 
-def test_works_one_after_another_need_one_thread() -> None:
+def test_background_reuses_an_idle_thread() -> None:
     background = Background(4)
     threads = {background.start(threading.current_thread).result(LONG) for _ in range(50)}
     assert len(threads) == 1
 
 
-def test_threads_are_daemons_and_none_is_started_for_nothing() -> None:
+def test_threads_are_daemons_started_on_demand() -> None:
     before = threading.active_count()
     background = Background(4)
     assert threading.active_count() == before
@@ -97,7 +97,7 @@ def test_threads_are_daemons_and_none_is_started_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, CancelledError])
-def test_an_error_reaches_who_asks_and_the_thread_goes_on(kind: type[BaseException]) -> None:
+def test_error_is_raised_to_caller_and_thread_goes_on(kind: type[BaseException]) -> None:
     def fail() -> None:
         threads.append(threading.current_thread())
         raise kind("so it goes")
@@ -110,7 +110,7 @@ def test_an_error_reaches_who_asks_and_the_thread_goes_on(kind: type[BaseExcepti
     assert background.start(threading.current_thread).result(LONG) is threads[0]
 
 
-def test_threads_end_when_nobody_can_give_them_work(gate: threading.Event) -> None:
+def test_threads_end_with_their_background(gate: threading.Event) -> None:
     bench = Bench(gate)
     background = Background(4)
     futures = [background.start(bench.work(number)) for number in range(6)]
@@ -125,7 +125,7 @@ def test_threads_end_when_nobody_can_give_them_work(gate: threading.Event) -> No
     assert [future.result(0) for future in futures] == [0, 10, 20, 30, 40, 50]  # what was given is done
 
 
-def test_a_thread_that_waits_for_work_keeps_nothing_of_the_last() -> None:
+def test_idle_thread_keeps_nothing_of_its_last_work() -> None:
     class Large:
         """What a work made or held."""
 
@@ -140,7 +140,7 @@ def test_a_thread_that_waits_for_work_keeps_nothing_of_the_last() -> None:
     assert gone.wait(LONG)
 
 
-def test_the_process_does_not_wait_for_them() -> None:
+def test_process_does_not_wait_for_background_work() -> None:
     script = """
 import threading
 from airflow_provider_cloudlock.threads import Background, one_ahead
@@ -148,82 +148,92 @@ begun = threading.Event()
 background = Background(2)
 background.start(lambda: (begun.set(), threading.Event().wait(60)))
 begun.wait()
-ahead = one_ahead(iter([lambda: 1, threading.Event().wait]))
-raise SystemExit(next(ahead) + 6)
+def items():
+    yield 1
+    threading.Event().wait(60)
+raise SystemExit(next(one_ahead(items())) + 6)
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False).returncode == 7
+
+
+# --- map --------------------------------------------------------------------------------------------------------------
+
+
+def test_map_yields_items_with_results_in_order(gate: threading.Event) -> None:
+    bench = Bench(gate)
+    results = Background(4).map(lambda number: bench.work(number)(), range(12))
+    threading.Timer(0.05, gate.set).start()
+    assert list(results) == [(number, number * 10) for number in range(12)]
+    assert bench.most_at_once == 4
+    assert list(Background(4).map(str, [])) == []
+
+
+def test_map_begins_nothing_after_a_failure(gate: threading.Event) -> None:
+    """Work in progress is waited for, and its results are yielded."""
+    bench = Bench(gate)
+
+    def work(number: int) -> int:
+        if number == 1:
+            bench.wait_for(1)
+            raise OSError("disk is full")
+        return bench.work(number)()
+
+    results = Background(2).map(work, range(6))
+    threading.Timer(0.05, gate.set).start()
+    assert next(results) == (0, 0)
+    with pytest.raises(OSError, match="disk is full"):
+        list(results)
+    assert bench.begun == [0]
 
 
 # --- one_ahead --------------------------------------------------------------------------------------------------------
 
 
-def test_results_come_in_order() -> None:
-    assert list(one_ahead(lambda n=n: n * n for n in range(20))) == [n * n for n in range(20)]
-    assert list(one_ahead([])) == []
-    assert list(one_ahead([lambda: None, lambda: 0])) == [None, 0]
+def test_one_ahead_yields_items_in_order() -> None:
+    assert list(one_ahead(iter(range(20)))) == list(range(20))
+    assert list(one_ahead(iter([]))) == []
+    assert list(one_ahead(iter([None, 0]))) == [None, 0]
 
 
-def test_nothing_begins_before_it_is_asked_for() -> None:
-    def works() -> Iterator[Callable[[], int]]:
-        asked.append("first")
-        yield lambda: 1
-
-    asked: list[str] = []
-    results = one_ahead(works())
-    assert asked == []
-    assert next(results) == 1
-    assert asked == ["first"]
+def test_one_ahead_begins_when_it_is_used() -> None:
+    begun: list[int] = []
+    results = one_ahead(n for n in range(2) if not begun.append(n))
+    assert begun == []
+    assert next(results) == 0
 
 
-def test_the_next_one_is_under_way_while_the_last_is_used_and_not_two(gate: threading.Event) -> None:
+def test_one_ahead_makes_exactly_one_item_ahead(gate: threading.Event) -> None:
     gate.set()
     bench = Bench(gate)
-    taken: list[int] = []
-
-    def works() -> Iterator[Callable[[], int]]:
-        for number in range(5):
-            taken.append(number)
-            yield bench.work(number)
-
-    for number, result in enumerate(one_ahead(works())):
+    for number, result in enumerate(one_ahead(bench.work(n)() for n in range(5))):
         assert result == number * 10
-        assert taken == list(range(min(number + 2, 5)))
-        bench.wait_for(len(taken))
-        assert bench.begun == taken
+        bench.wait_for(min(number + 2, 5))
+        assert bench.begun == list(range(min(number + 2, 5)))
     assert bench.most_at_once == 1
     assert len(bench.threads) == 1
 
 
-def test_the_next_one_does_not_begin_before_the_last_is_there(gate: threading.Event) -> None:
-    bench = Bench(gate)
-    results = one_ahead([bench.work(0), bench.work(1)])
-    threading.Timer(0.05, gate.set).start()
-    assert next(results) == 0
-    bench.wait_for(2)
-    assert bench.most_at_once == 1
+def test_one_ahead_raises_error_in_place_of_its_item() -> None:
+    failed = threading.Event()
 
-
-def test_an_error_comes_when_its_result_is_asked_for_and_nothing_after_it() -> None:
-    def fail() -> int:
+    def items() -> Iterator[int]:
+        yield 1
         failed.set()
         raise OSError("gone")
 
-    failed = threading.Event()
-    begun: list[int] = []
-    results = one_ahead([lambda: 1, fail, lambda: begun.append(3)])
+    results = one_ahead(items())
     assert next(results) == 1
-    assert failed.wait(LONG)  # it has failed, and nobody was told yet
+    assert failed.wait(LONG)
     with pytest.raises(OSError, match="gone"):
         next(results)
     with pytest.raises(StopIteration):
         next(results)
-    assert begun == []
 
 
-def test_leaving_early_ends_the_thread(gate: threading.Event) -> None:
+def test_one_ahead_left_early_ends_its_thread(gate: threading.Event) -> None:
     bench = Bench(gate)
     gate.set()
-    results = one_ahead(bench.work(number) for number in range(5))
+    results = one_ahead(bench.work(number)() for number in range(5))
     assert next(results) == 0
     bench.wait_for(2)
     del results

@@ -1,4 +1,4 @@
-"""The zone that a worker happens to be set to has no say."""
+"""The time zone of the worker does not matter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _zone(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_zone")
 @pytest.mark.parametrize("text", ["2026-01-02T03:04:05", "2026-01-02 03:04:05.000000", "2026-01-02T03:04:05Z"])
-def test_a_time_without_a_zone_is_utc(text: str) -> None:
+def test_time_without_zone_is_utc(text: str) -> None:
     assert parse_record_time(text) == (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), True)
     assert parse_bound("created_after", text) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert parse_bound("created_after", datetime(2026, 1, 2, 3, 4, 5)) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 
 import requests
 
@@ -17,13 +18,13 @@ _CHUNK = 1 << 20
 #: From so many bytes on, fewer than so many for each comma are no list of records, but would take much memory as one.
 _LEAST_DENSE = (8 << 20, 8)
 
-_PLAIN = ("", "identity")
-_ENCODINGS = (*_PLAIN, "gzip", "deflate")
+_ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
-def read_body(response: requests.Response, where: str, at_most: int | None = None) -> bytes:
+def read_body(response: requests.Response, where: str, abandoned: threading.Event, at_most: int | None = None) -> bytes:
     """Read a body to its end, unpacked; or, with ``at_most``, no more than its beginning.
 
+    :param abandoned: set when nobody waits for the body any more.
     :raises CloudlockResponseError: when it is packed in an unknown way, or unreasonably large.
     """
     raw = response.raw
@@ -39,11 +40,9 @@ def read_body(response: requests.Response, where: str, at_most: int | None = Non
             f"{where}: the answer announces {announced >> 20} MiB, beyond what is reasonable. "
             "Ask for smaller pages if it is genuine."
         )
-    if announced and encoding in _PLAIN:
-        return bytes(raw.read())  # the length is known, and enforced: no need to gather pieces
     size = 0
     with io.BytesIO() as body:  # closed, as the error of a refused answer lives on while it is asked for again
-        while chunk := raw.read1(_CHUNK, decode_content=True):
+        while not abandoned.is_set() and (chunk := raw.read1(_CHUNK, decode_content=True)):
             size += body.write(chunk)
             if at_most is not None and size >= at_most:
                 return body.getvalue()[:at_most]

@@ -1,4 +1,4 @@
-"""What the reading of one result set may cost, so that a server that never ends does not hold a worker for ever."""
+"""Limits on what reading one range may cost, so that an endless server cannot occupy a worker forever."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that one result set may cost, all its readings together.
+    """The most that reading one range may cost, all passes together.
 
     A million records in pages of 100 take some 10,000 requests and 1 GB.
 
-    :param requests: sent, repeated ones included.
+    :param requests: requests sent, retries included.
     :param seconds: from the first request on, waits included.
-    :param bytes: of unpacked answers.
+    :param bytes: decompressed response bodies.
     """
 
     requests: int = 50_000
@@ -26,9 +26,9 @@ class Budget:
 
 
 class Spending:
-    """What was spent of a budget since this was made.
+    """What was spent of a budget since this object was made.
 
-    :param client: whose requests count.
+    :param client: client whose requests count.
     :param budget: what may be spent.
     """
 
@@ -40,9 +40,9 @@ class Spending:
         self._start = time.monotonic()
 
     def check(self) -> None:
-        """Look whether one more request may be sent.
+        """Raise if no further request may be sent.
 
-        :raises CloudlockUnavailableError: when a budget is used up; it says which.
+        :raises CloudlockUnavailableError: if a budget is exhausted; the message names it.
         """
         used = (
             ("requests", self._client.requests - self._requests, self._budget.requests),
@@ -52,7 +52,7 @@ class Spending:
         for name, spent, most in used:
             if spent >= most:
                 raise CloudlockUnavailableError(
-                    f"The budget of one slice is used up: {spent:,.0f} of {most:,.0f} {name}. Either the server gives "
-                    "pages without end, or the window holds more than can be read at this pace: extract a part of the "
-                    "day at a time, ask for larger pages, or raise requests_per_second."
+                    f"Reading this range exhausted its budget: {spent:,.0f} of {most:,.0f} {name}. Either the server "
+                    "sends pages without end, or the range holds more than can be read at this pace: extract fewer "
+                    "days at a time, request larger pages, or raise requests_per_second."
                 )

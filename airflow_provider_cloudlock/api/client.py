@@ -7,8 +7,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, wait
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,13 +21,13 @@ from requests.utils import select_proxy, should_bypass_proxies
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api import failures
 from airflow_provider_cloudlock.api.body import check_dense, message_of, read_body
-from airflow_provider_cloudlock.api.deadline import DeadlineAdapter, deadline
 from airflow_provider_cloudlock.api.settings import check_proxy, usable_bundle, usable_token
 from airflow_provider_cloudlock.exceptions import (
     CloudlockError,
     CloudlockResponseError,
     CloudlockUnavailableError,
 )
+from airflow_provider_cloudlock.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -63,26 +64,36 @@ class _Session(requests.Session):
         return None
 
 
-class _Hiding(logging.Filter):
-    """Cuts the tokens in use out of what urllib3 logs: of a header that is none it quotes what a server sent."""
+class _Redaction(logging.Filter):
+    """Redact an access token in log records of urllib3, which quotes malformed response headers.
 
-    def __init__(self) -> None:
+    :param token: the token.
+    """
+
+    _LOGGERS = ("urllib3.connection", "urllib3.connectionpool")
+
+    def __init__(self, token: str) -> None:
         super().__init__()
-        self.clients: weakref.WeakSet[CloudlockClient] = weakref.WeakSet()
+        self._token = token
+
+    def install(self) -> None:
+        """Filter from now on."""
+        for name in self._LOGGERS:
+            logging.getLogger(name).addFilter(self)
+
+    def remove(self) -> None:
+        """Filter no more."""
+        for name in self._LOGGERS:
+            logging.getLogger(name).removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Redact a record, unless it does not contain the token."""
         text = record.getMessage()
-        for client in list(self.clients):
-            said = client.clean(text, len(text))
-            if said.count("***") > text.count("***"):  # what is not about a token, and maybe of others, stays
-                record.msg, record.args, text = said, (), said
-                record.exc_info = record.exc_text = None
+        redacted = failures.clean(text, self._token, len(text))
+        if redacted.count("***") > text.count("***"):
+            record.msg, record.args = redacted, ()
+            record.exc_info = record.exc_text = None
         return True
-
-
-_HIDING = _Hiding()
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_HIDING)
 
 
 class CloudlockClient:
@@ -111,7 +122,9 @@ class CloudlockClient:
         #: Of the API, without a slash at its end.
         self.base_url = base_url
         self._token = usable_token(token)
-        _HIDING.clients.add(self)
+        redaction = _Redaction(self._token)
+        redaction.install()
+        self._remove_redaction = weakref.finalize(self, redaction.remove)
         self._timeout = timeout
         # A little slower, so that what arrives at the server never exceeds it however unevenly the way there is.
         self.interval = 1.05 / requests_per_second if requests_per_second else 0.0
@@ -144,8 +157,6 @@ class CloudlockClient:
             chosen = chosen if "://" in chosen else f"http://{chosen}"
             check_proxy(chosen, "The worker's HTTP_PROXY or HTTPS_PROXY")
         self._session.trust_env = False
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, DeadlineAdapter())
         #: How often one request is tried.
         self.attempts = 5
         #: Requests sent, and those among them that repeated a failed one.
@@ -166,14 +177,16 @@ class CloudlockClient:
         parameters: Mapping[str, str],
         parse: Callable[[bytes], T],
         dropped: threading.Event | None = None,
+        tries: int = 0,
     ) -> T:
-        """Ask, and parse the answer; a failure that may pass is met with growing, jittered waits.
+        """Send a request and parse the response; retry a temporary failure after growing, jittered waits.
 
-        :param path: below the base URL.
-        :param parameters: of the query.
-        :param parse: makes something of the body; what it raises counts as a failure of the request.
-        :param dropped: set when nobody wants the answer any more; nothing more is sent then.
-        :raises CloudlockError: of the kind that tells what to do.
+        :param path: path below the base URL.
+        :param parameters: query parameters.
+        :param parse: parses the body; a CloudlockResponseError that it raises counts as a failure of the request.
+        :param dropped: set when the response is no longer needed; no further request is sent then.
+        :param tries: how often to send the request at most, 0 for ``attempts``.
+        :raises CloudlockError: of the kind that says what to do.
         """
         where = f"GET {self.base_url}/{path}"
         if "offset" in parameters:
@@ -181,7 +194,7 @@ class CloudlockClient:
         dropped = dropped or threading.Event()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, CloudlockError) and error.retryable),
-            stop=_stop_after(self.attempts),
+            stop=_stop_after(tries or self.attempts),
             wait=_wait,
             sleep=lambda seconds: _pause(dropped, seconds),
             before_sleep=self._note_retry,
@@ -194,6 +207,7 @@ class CloudlockClient:
         """Close the connections that were kept alive, and send nothing more."""
         self._closed = True
         self._session.close()
+        self._remove_redaction()
 
     def _attempt(
         self,
@@ -204,17 +218,7 @@ class CloudlockClient:
         dropped: threading.Event,
     ) -> T:
         self._wait_for_turn(dropped)
-        failure: Exception | None = None
-        with deadline(self._timeout) as limit:
-            try:
-                body, content_type = self._fetch(where, path, parameters)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, CloudlockError) as error:
-                failure = error
-        # Nothing is raised from what failed, nor while it is handled: it may quote the answer as it came.
-        if limit.expired:  # the end of a body without a length looks the same when we ended it
-            raise self._late(where)
-        if failure is not None:
-            raise failure if isinstance(failure, CloudlockError) else failures.from_exception(failure, where)
+        body, content_type = self._within_timeout(where, path, parameters)
         with self._lock:
             self.bytes += len(body)
         try:
@@ -227,8 +231,31 @@ class CloudlockClient:
             f"{self.clean(content_type)} and begins: {self._excerpt(body) or 'with nothing'}"
         )
 
-    def _fetch(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
-        """Return the body of an answer with status 200, and its type."""
+    def _within_timeout(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
+        """Fetch in a thread that is abandoned when the time is over, wherever it waits: for a name, TLS or a byte.
+
+        The timeouts of a socket start anew with every byte, so a server that sends one now and then passes them.
+        """
+        abandoned = threading.Event()
+        fetching = in_thread(partial(self._fetch, where, path, parameters, abandoned))
+        try:
+            if not wait([fetching], self._timeout).done:
+                raise CloudlockUnavailableError(
+                    f"{where}: the response was not complete within {self._timeout:g} s. Try again later, request "
+                    "smaller pages, or raise the connection's timeout."
+                )
+        finally:
+            abandoned.set()
+        failure = fetching.exception()
+        if isinstance(failure, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
+            # Raised without a cause, which may quote the response as it came.
+            raise failures.from_exception(failure, where)
+        return fetching.result()
+
+    def _fetch(
+        self, where: str, path: str, parameters: Mapping[str, str], abandoned: threading.Event
+    ) -> tuple[bytes, str]:
+        """Return the body of a response with status 200, and its type."""
         with self._session.get(
             f"{self.base_url}/{path}",
             params=parameters,
@@ -240,24 +267,18 @@ class CloudlockClient:
             self._note_date(failures.http_date(response.headers.get("Date")))
             if response.status_code != 200:
                 try:
-                    beginning = read_body(response, where, _EXCERPT_BYTES)
+                    beginning = read_body(response, where, abandoned, _EXCERPT_BYTES)
                 except (urllib3.exceptions.HTTPError, OSError):
                     beginning = b""  # the status has said what matters
                 said = self.clean(message_of(beginning) or "") or self._excerpt(beginning)
                 raise failures.from_status(response.status_code, response.headers, said, where, self._token)
-            return read_body(response, where), response.headers.get("Content-Type", "none")
+            return read_body(response, where, abandoned), response.headers.get("Content-Type", "none")
 
     def _note_date(self, date: datetime | None) -> None:
         if date is not None:
             with self._lock:
                 self.earliest_date = min(date, self.earliest_date or date)
             self.clock_skew = round((date - datetime.now(UTC)).total_seconds())
-
-    def _late(self, where: str) -> CloudlockUnavailableError:
-        return CloudlockUnavailableError(
-            f"{where}: no whole answer within {self._timeout:g} s. Try again later, ask for smaller pages, or raise "
-            "the connection's timeout."
-        )
 
     def _excerpt(self, body: bytes) -> str:
         """Clean the beginning of a body; where it is cut, half a token may stand."""
@@ -279,7 +300,7 @@ class CloudlockClient:
                     return
                 wait = self._next_start - now
             _pause(dropped, wait)
-        raise CancelledError("nobody waits for the answer any more")
+        raise CancelledError("request cancelled")
 
     def _note_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -287,7 +308,7 @@ class CloudlockClient:
             self.retries += 1
             if isinstance(error, CloudlockUnavailableError) and error.status == 429:
                 self.throttled += 1
-                self._next_start = max(self._next_start, time.monotonic() + (error.retry_after or 0.0))
+                self._next_start = max(self._next_start, time.monotonic() + state.upcoming_sleep)
         log.warning(
             "%s Try %d of %d follows in %.1f s.", error, state.attempt_number + 1, self.attempts, state.upcoming_sleep
         )
@@ -305,8 +326,8 @@ def _stop_after(attempts: int) -> Callable[[tenacity.RetryCallState], bool]:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    asked = _asked_wait(state)
-    return _BACKOFF(state) if asked is None else asked
+    """Return the larger of our own delay and the one that the server asks for."""
+    return max(_BACKOFF(state), _asked_wait(state) or 0.0)
 
 
 def _asked_wait(state: tenacity.RetryCallState) -> float | None:

@@ -22,8 +22,13 @@ from airflow_provider_cloudlock.exceptions import (
     CloudlockUnavailableError,
 )
 
-#: Statuses that ask to try again: request timeout, too early, too many requests.
-_PATIENCE = frozenset({408, 425, 429})
+#: Retryable besides 5xx: request timeout, too early, too many requests.
+_RETRYABLE = frozenset({408, 425, 429})
+#: Headers that say when a rate limit ends, in seconds or as seconds of the Unix epoch, and how many requests are left.
+_RESETS = ("RateLimit-Reset", "X-RateLimit-Reset")
+_REMAINING = ("RateLimit-Remaining", "X-RateLimit-Remaining")
+#: Larger numbers of seconds are instants of the Unix epoch: this is 2001, or a wait of 31 years.
+_EPOCH = 1e9
 
 #: What an unusable proxy of the environment comes out as; the API's own address and a connection's proxy were checked.
 _BAD_PROXY = (
@@ -68,19 +73,29 @@ def http_date(value: str | None) -> datetime | None:
         return None
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After``: seconds, or a date, which is compared with the server's own ``Date``.
+def retry_after(headers: Mapping[str, str], status: int) -> float | None:
+    """Return how many seconds the server asks to wait, None if it does not say.
 
-    :return: seconds to wait, None when there is none that can be read.
+    ``Retry-After`` has seconds, or a date that is compared with the server's own ``Date``. Where it is absent and a
+    rate limit is exhausted, the end of that limit counts.
+
+    :param headers: response headers.
+    :param status: HTTP status.
     """
-    value = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,15}(\.\d+)?", value, re.ASCII):
-        return float(value)
-    until = http_date(value)
-    if until is None:
-        return None
     now = http_date(headers.get("Date")) or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds())
+    value = headers.get("Retry-After")
+    if value is not None:
+        until = http_date(value)
+        return _seconds(value) if until is None else max(0.0, (until - now).total_seconds())
+    if status == 429 or any(_seconds(headers.get(name)) == 0 for name in _REMAINING):
+        for reset in filter(None, (_seconds(headers.get(name)) for name in _RESETS)):
+            return max(0.0, reset - now.timestamp()) if reset > _EPOCH else reset
+    return None
+
+
+def _seconds(value: str | None) -> float | None:
+    value = (value or "").strip()
+    return float(value) if re.fullmatch(r"\d{1,15}(\.\d+)?", value, re.ASCII) else None
 
 
 def from_status(status: int, headers: Mapping[str, str], said: str, where: str, token: str) -> CloudlockError:
@@ -94,8 +109,8 @@ def from_status(status: int, headers: Mapping[str, str], said: str, where: str, 
     """
     says = f" and says: {said.rstrip('. ')}" if said else ""
     answered = f"{where} was answered with status {status}{says}."
-    if status in _PATIENCE or 500 <= status < 600:
-        delay = retry_after(headers)
+    if status in _RETRYABLE or 500 <= status < 600:
+        delay = retry_after(headers, status)
         asks = f" It asks to wait {delay:.0f} s." if delay is not None else ""
         return CloudlockUnavailableError(f"{answered}{asks} Try again later.", status, delay)
     if status == 401:

@@ -12,33 +12,32 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_cloudlock.api.address import base_url
-from airflow_provider_cloudlock.api.resources import (
-    DEFAULT_CONNECTIONS,
-    DEFAULT_PAGE_SIZE,
-    Query,
-    Resource,
-    resource_named,
-)
+from airflow_provider_cloudlock.api.query import Query
 from airflow_provider_cloudlock.exceptions import (
     CloudlockConfigError,
     CloudlockError,
     CloudlockResponseError,
 )
-from airflow_provider_cloudlock.instants import check_window, days_of, parse_bound
+from airflow_provider_cloudlock.instants import check_window, parse_bound
+from airflow_provider_cloudlock.resources import Resource, resource_named
 
-# requests is imported when a client is made: a Dag file that names an operator must not pay for it.
+# requests is imported when a client is created, as a DAG file is parsed without it.
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_provider_cloudlock.api.client import CloudlockClient
-    from airflow_provider_cloudlock.api.envelope import Records
-    from airflow_provider_cloudlock.api.paging import Reader
-    from airflow_provider_cloudlock.pages import Gathering, Page, PageFormat
+    from airflow_provider_cloudlock.api.pagination.reader import Reader
+    from airflow_provider_cloudlock.api.records import RecordPage, Records
+    from airflow_provider_cloudlock.pages import Collector, Page, PageFormat
 
 P = TypeVar("P", bound="Page")
-G = TypeVar("G", bound="Gathering[Any]")
+C = TypeVar("C", bound="Collector[Any]")
 
-_FIELDS = ("page_size", "timeout", "max_connections", "requests_per_second", "ca_bundle", "proxy")
+#: Records per request, and requests in flight, if neither the caller nor the connection says.
+DEFAULT_PAGE_SIZE = 10_000
+DEFAULT_CONNECTIONS = 4
+
+_FIELDS = ("page_size", "timeout", "max_connections", "requests_per_second", "tenant", "ca_bundle", "proxy")
 
 
 class CloudlockHook(BaseHook):
@@ -60,13 +59,13 @@ class CloudlockHook(BaseHook):
     def client(self) -> CloudlockClient:
         """The API client of the connection.
 
-        :raises CloudlockConfigError: when the connection cannot be used.
+        :raises CloudlockConfigError: if the connection cannot be used.
         """
         from airflow_provider_cloudlock.api.client import DEFAULT_TIMEOUT, CloudlockClient
 
         connection = self.get_connection(self.cloudlock_conn_id)
         if connection.conn_type not in ("", None, self.conn_type):
-            # Its password is meant for something else.
+            # Its password belongs to another service.
             raise CloudlockConfigError(
                 f"{self.cloudlock_conn_id!r} is a connection of the type {connection.conn_type!r}. Give the id of one "
                 f"of the type {self.conn_type!r}."
@@ -85,31 +84,39 @@ class CloudlockHook(BaseHook):
             proxy=_text("proxy", extra.get("proxy")),
         )
 
+    @property
+    def tenant(self) -> str:
+        """Name of the Cloudlock tenant, by default the connection id."""
+        return _text("tenant", self._extra.get("tenant")) or self.cloudlock_conn_id
+
     def get_conn(self) -> CloudlockClient:
         """Return the API client of the connection."""
         return self.client
 
-    def reader(self, resource: Resource, page_format: PageFormat[P, G], page_size: int | None = None) -> Reader[P, G]:
-        """Return what reads whole result sets of a resource.
+    def reader(self, resource: Resource, page_format: PageFormat[P, C], page_size: int | None = None) -> Reader[P, C]:
+        """Return a reader of complete result sets.
 
         :param resource: what to read.
-        :param page_format: makes pages of the answers: dicts, or Arrow.
-        :param page_size: records asked for in one request, None for what the connection says, else 10,000.
-        :raises CloudlockConfigError: when the page size or the connection cannot be used.
+        :param page_format: decodes the pages, into dicts or Arrow.
+        :param page_size: records per request, None for what the connection says, else 10,000.
+        :raises CloudlockConfigError: if the page size or the connection cannot be used.
         """
-        from airflow_provider_cloudlock.api.paging import Reader
+        from airflow_provider_cloudlock.api.endpoint import Endpoint
+        from airflow_provider_cloudlock.api.pagination.reader import Reader
 
         size = _whole("page_size", page_size, 1, resource.page_cap)
         if size is None:
-            size = _whole("page_size", _number(self._extra.get("page_size")), 1, resource.page_cap)
+            size = _whole("page_size", _number(self._extra.get("page_size")), 1)
         connections = _whole("max_connections", _number(self._extra.get("max_connections")), 1, 16)
-        return Reader(
+        endpoint = Endpoint(
             self.client,
             resource,
             page_format,
-            size or min(DEFAULT_PAGE_SIZE, resource.page_cap),
-            connections or DEFAULT_CONNECTIONS,
+            min(size or DEFAULT_PAGE_SIZE, resource.page_cap),
+            is_page_size_fixed=size is not None,
+            connections=connections or DEFAULT_CONNECTIONS,
         )
+        return Reader(endpoint)
 
     def iter_records(
         self,
@@ -124,24 +131,24 @@ class CloudlockHook(BaseHook):
         offset: int = 0,
         page_size: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Read records as the API sends them; the parameters are those of the vendor's page.
+        """Yield records as the API sends them; the parameters are those of the vendor's page.
 
-        A window with both ends is read day by day, any other query at once; records are given when the day, or the
-        query, is proved whole, so that none is missing and none comes twice.
+        Records are yielded when the range that they were fetched with is complete, so that none is missing and none
+        comes twice. A window of up to 31 days is one range.
 
         :param resource: what to read.
         :param created_after: first instant of the window; without a zone it is UTC.
         :param created_before: first instant after the window.
         :param status: ``Active`` or ``Dismissed``.
-        :param start_time: how many days to look back.
+        :param start_time: number of days to look back.
         :param order: sort key, such as ``-start_time``; the default is oldest first.
-        :param limit: the most records wanted, None for all.
+        :param limit: the most records to yield, None for all.
         :param offset: records to skip.
-        :param page_size: records asked for in one request, None for what the connection says, else 10,000.
-        :raises CloudlockConfigError: before the first request, when a parameter makes no sense.
-        :raises CloudlockError: when the records cannot be read as a whole.
+        :param page_size: records per request, None for what the connection says, else 10,000.
+        :raises CloudlockConfigError: before the first request, if an argument is invalid.
+        :raises CloudlockError: if the records cannot be read completely.
         """
-        from airflow_provider_cloudlock.api.envelope import RecordFormat
+        from airflow_provider_cloudlock.api.records import RecordFormat
 
         found = resource_named(resource)
         query = _query(found, created_after, created_before, status, start_time, order)
@@ -159,34 +166,34 @@ class CloudlockHook(BaseHook):
         status: str | None = None,
         start_time: int | None = None,
     ) -> int | None:
-        """Ask for the API's own total: good for a plan, no proof of anything.
+        """Return the API's own count of a window: an estimate, which may be wrong.
 
         :param resource: what to count.
         :param created_after: first instant of the window; without a zone it is UTC.
         :param created_before: first instant after the window.
         :param status: ``Active`` or ``Dismissed``.
-        :param start_time: how many days to look back.
-        :return: the total, None when the API gives none.
-        :raises CloudlockConfigError: before the request, when a parameter makes no sense.
+        :param start_time: number of days to look back.
+        :return: the count, None if the API gives none.
+        :raises CloudlockConfigError: before the request, if an argument is invalid.
         """
-        from airflow_provider_cloudlock.api.envelope import RecordFormat
+        from airflow_provider_cloudlock.api.records import RecordFormat
 
         found = resource_named(resource)
         query = _query(found, created_after, created_before, status, start_time, None)
-        return self.reader(found, RecordFormat(found)).total(query)
+        return self.reader(found, RecordFormat(found)).endpoint.total(query)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Make one small call and say in words how it went."""
+        """Send one small request, and return whether it succeeded with a message for people."""
         try:
             total = CloudlockHook(self.cloudlock_conn_id)._count_once()
         except CloudlockResponseError as error:
-            return False, f"Something answers at this address, but it is not the Cloudlock API. {error}"
+            return False, f"The server at this address is not the Cloudlock API. {error}"
         except (CloudlockError, AirflowNotFoundException) as error:
             return False, str(error)
-        return True, "Cloudlock answers" + (f", and speaks of {total} anomalies." if total is not None else ".")
+        return True, "Connected to Cloudlock" + (f"; it reports {total} anomalies." if total is not None else ".")
 
     def _count_once(self) -> int | None:
-        self.client.attempts = 1  # somebody is waiting for the answer
+        self.client.attempts = 1  # somebody waits for the response
         return self.count("threats")
 
     @cached_property
@@ -205,27 +212,30 @@ class CloudlockHook(BaseHook):
         return extra
 
 
-def _records(reader: Reader[Any, Records], query: Query, wanted: int | None, skip: int) -> Iterator[dict[str, Any]]:
-    """Give the records of a query, skipping at the server only where it counts what we count."""
+def _records(
+    reader: Reader[RecordPage, Records], query: Query, wanted: int | None, skip: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of a query, skipping at the server only where it counts what we count."""
     from dataclasses import replace
 
-    if query.start is not None and query.end is not None and query.order is None:
-        parts = [replace(query, start=start, end=end) for start, end in days_of(query.start, query.end)]
-    elif query.start is None and query.end is None:
-        parts, skip = [replace(query, offset=skip)], 0
-    else:
-        parts = [query]
-    for part in parts:
-        needed = None if wanted is None else wanted + skip
-        for record in reader.read(part, needed).records:
-            if skip:
-                skip -= 1
-                continue
-            yield record
-            if wanted is not None:
-                wanted -= 1
-                if not wanted:
-                    return
+    if query.start is None and query.end is None:
+        query, skip = replace(query, offset=skip), 0
+    needed = None if wanted is None else wanted + skip
+    for number, record in enumerate(_unlimited(reader, query, needed)):
+        if number < skip:
+            continue
+        yield record
+        if number + 1 == needed:
+            return
+
+
+def _unlimited(reader: Reader[RecordPage, Records], query: Query, needed: int | None) -> Iterator[dict[str, Any]]:
+    if needed is not None or query.order is not None:
+        yield from reader.read(query, needed).records
+        return
+    for range_ in query.ranges(lambda: reader.endpoint.total(query)):
+        for found in reader.read_range(range_):
+            yield from found.records
 
 
 def _query(
@@ -236,34 +246,24 @@ def _query(
     start_time: object,
     order: object,
 ) -> Query:
-    """Check what the user gave, before anything is asked."""
+    """Return a query from what the caller gave, validated before the first request."""
     start = None if created_after is None else parse_bound("created_after", created_after)
     end = None if created_before is None else parse_bound("created_before", created_before)
     check_window(start, end)
     if order is not None and not (isinstance(order, str) and re.fullmatch(r"-?[a-z_]+", order)):
         raise CloudlockConfigError(
-            f"order={order!r} is no sort key. Give a field's name, with '-' before it for the newest or largest first."
+            f"Invalid order={order!r}: expected the name of a field, with '-' before it for a descending order."
         )
+    if start_time is not None and resource.lookback is None:
+        raise CloudlockConfigError(f"The resource {resource.name} takes no start_time. Leave it out.")
+    value = resource.status_value(status)
     return Query(
         start=start,
         end=end,
-        status=status_named(resource, status),
-        start_time=_whole("start_time", start_time, 1),
+        filters={} if value is None or resource.status is None else {resource.status: value},
+        lookback=_whole("start_time", start_time, 1),
         order=order,
     )
-
-
-def status_named(resource: Resource, status: object) -> str | None:
-    """Give a status as the vendor writes it, whatever its case.
-
-    :raises CloudlockConfigError: when the resource has no such status.
-    """
-    if status is None:
-        return None
-    for known in resource.statuses:
-        if isinstance(status, str) and status.casefold() == known.casefold():
-            return known
-    raise CloudlockConfigError(f"status={status!r} is not known. Give one of {', '.join(resource.statuses)}, or none.")
 
 
 def _whole(name: str, value: object, least: int, most: int | None = None) -> int | None:
@@ -285,7 +285,7 @@ def _positive(name: str, value: object) -> float | None:
 
 
 def _number(value: object) -> object:
-    """Read a number that came as text, as in a connection written as a URI; anything else stays as it is."""
+    """Convert a text to a number, as a connection URI has only texts; return any other value unchanged."""
     if isinstance(value, str):
         for kind in (int, float):
             try:
@@ -297,5 +297,5 @@ def _number(value: object) -> object:
 
 def _text(name: str, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise CloudlockConfigError(f"The connection's {name} is not a text.")
+        raise CloudlockConfigError(f"The connection's {name} must be a text.")
     return value

@@ -1,30 +1,35 @@
-"""Response body -> page of Arrow: fast where the answer is well-formed, lossless where it is not."""
+"""Response body -> page of Arrow: fast if it holds nothing but what is declared, lossless in any case."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_cloudlock.lake.arrow_json import as_table, envelope_of, identified, is_utf8, parse
-from airflow_provider_cloudlock.lake.memory import ONE_AT_A_TIME
-from airflow_provider_cloudlock.lake.odd import OddReader, Unkept
+from airflow_provider_cloudlock.instants import parse_record_time
+from airflow_provider_cloudlock.lake.arrow_json import as_table, envelope_of, has_identity, is_utf8, may_round, parse
+from airflow_provider_cloudlock.lake.buffer import RangeBuffer
+from airflow_provider_cloudlock.lake.lenient import LenientDecoder, Unkept
+from airflow_provider_cloudlock.lake.memory import ARROW_LOCK
 from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
-from airflow_provider_cloudlock.lake.schemas import EXTRA, Layout
-from airflow_provider_cloudlock.lake.spool import Spool
-from airflow_provider_cloudlock.pages import Echo, Mark
+from airflow_provider_cloudlock.lake.schema import Layout, has_scalar
+from airflow_provider_cloudlock.pages import Echo
 
 
 class ArrowFormat:
-    """Makes pages of Arrow.
+    """Decodes pages of Arrow.
 
-    :param layout: of the resource's records.
+    :param layout: layout of the resource's records.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        record = pa.schema([field for field in layout.schema if field.name != EXTRA])
+        # JSON of any shape has no Arrow type, so a record with such a field is parsed leniently.
+        declared = [each.name for each in layout.resource.fields if not has_scalar(each.type, "json")]
+        record = pa.schema([layout.schema.field(name) for name in declared])
         place = record.get_field_index(layout.key)
         envelopes: dict[type, pa.Schema] = {
             kind: envelope_of(record.set(place, pa.field(layout.key, type_)))
@@ -32,28 +37,25 @@ class ArrowFormat:
         }
         # Ids come as numbers or as text: the kind that fitted last is tried first.
         self._kinds = tuple(envelopes.values())
-        self._odd = OddReader(layout, envelopes)
+        self._lenient = LenientDecoder(layout, envelopes)
 
     def decode(self, body: bytes) -> ArrowPage:
-        """Read an answer.
+        """Decode a response.
 
-        :raises CloudlockResponseError: when it is not a page.
+        :raises CloudlockResponseError: if it is not a page.
         """
-        with ONE_AT_A_TIME:
-            page = self._decode_well_formed(body)
-            if page is None:
-                echo, keys, times, table, unkept = self._odd.read(body)
-                distinct = pc.count_distinct(table[self._layout.key]).as_py()
-                page = self._page(echo, keys, times, table, unkept, distinct)
-            return page
+        with ARROW_LOCK:
+            return self._decode_declared(body) or self._decode_leniently(body)
 
-    def gather(self) -> Spool:
-        """Return what puts pages together, still empty."""
-        return Spool(self._layout)
+    def collector(self) -> RangeBuffer:
+        """Return an empty collector."""
+        return RangeBuffer(self._layout)
 
-    def _decode_well_formed(self, body: bytes) -> ArrowPage | None:
-        """Read a page that holds nothing but what the schema names, in one pass; None when it does not."""
+    def _decode_declared(self, body: bytes) -> ArrowPage | None:
+        """Decode a page that holds nothing but what is declared, in one pass; return None if it holds more."""
         if body.lstrip()[:1] != b"{" or not is_utf8(body):
+            return None
+        if self._layout.has_floats and may_round(body):
             return None
         kinds = self._kinds
         for kind in kinds:
@@ -67,41 +69,45 @@ class ArrowFormat:
                 self._kinds = kinds[::-1]
             echo, records = envelope
             table = as_table(records, self._layout.schema)
-            keys, created = table[self._layout.key], self._layout.created(table)
-            if not pc.all(identified(keys, created), min_count=0).as_py():
+            created = self._layout.created(table)
+            if not pc.all(has_identity(table[self._layout.key], created), min_count=0).as_py():
                 return None
-            # To count numbers is faster than to count texts.
-            distinct = pc.count_distinct(records[self._layout.key]).as_py()
-            return self._page(echo, keys, created, table, {}, distinct)
+            # Counting numbers is faster than counting texts.
+            return self._page(echo, self._identities(table, created), table, {}, records[self._layout.key])
         return None
 
+    def _decode_leniently(self, body: bytes) -> ArrowPage:
+        echo, table, places, unkept = self._lenient.decode(body)
+        received = self._identities(table, self._layout.created(table))
+        if unkept:
+            rows = [self._identity(*each) for each in unkept.values()]
+            back = pc.sort_indices(pa.array([*places, *unkept], pa.int64()))
+            received = pa.concat_tables([received, pa.Table.from_pylist(rows, received.schema)]).take(back)
+        records = {key: (record, created) for key, record, created in unkept.values()}
+        return self._page(echo, received, table, records, table[self._layout.key])
+
+    def _identities(self, table: pa.Table, created: pa.ChunkedArray) -> pa.Table:
+        columns = [table[self._layout.key], created, table[self._layout.resource.version]]
+        return pa.table(columns, names=["key", "created", "updated"])
+
+    def _identity(self, key: str, record: Mapping[str, Any], created: object) -> dict[str, Any]:
+        updated = parse_record_time(record.get(self._layout.resource.version))
+        return {"key": key, "created": created, "updated": updated[0] if updated else None}
+
     def _page(
-        self,
-        echo: Echo,
-        keys: pa.ChunkedArray,
-        times: pa.ChunkedArray,
-        table: pa.Table,
-        unkept: Unkept,
-        distinct: int,
+        self, echo: Echo, received: pa.Table, table: pa.Table, unkept: Unkept, keys: pa.Array | pa.ChunkedArray
     ) -> ArrowPage:
-        created = self._layout.created(table)
+        times = received["created"]
         one, other = times[:-1], times[1:]
-        dated = not times.null_count
         page = ArrowPage(
             echo=echo,
-            rows=len(keys),
-            first=Mark(keys[0].as_py(), times[0].as_py()) if len(keys) else None,
-            last=Mark(keys[-1].as_py(), times[-1].as_py()) if len(keys) else None,
-            ascending=dated and pc.all(pc.less_equal(one, other), min_count=0).as_py(),
-            descending=dated and pc.all(pc.greater_equal(one, other), min_count=0).as_py(),
-            keys=keys,
-            times=times,
+            received=received,
+            ascending=not times.null_count and pc.all(pc.less_equal(one, other), min_count=0).as_py(),
+            descending=not times.null_count and pc.all(pc.greater_equal(one, other), min_count=0).as_py(),
             table=table,
-            created=created,
             unkept=unkept,
-            key=self._layout.key,
+            layout=self._layout,
         )
-        if distinct == table.num_rows:
+        if pc.count_distinct(keys).as_py() == table.num_rows:
             return page
-        newest = newest_rows(table, self._layout.key)
-        return replace(page, table=table.take(newest), created=created.take(newest))
+        return replace(page, table=table.take(newest_rows(table, self._layout)))

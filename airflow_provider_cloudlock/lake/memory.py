@@ -1,4 +1,4 @@
-"""Keeps a worker small: what one page took serves for the next one, whichever thread reads it."""
+"""Settings of the process that keep a worker small."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import os
 import threading
 from contextlib import suppress
 
-#: Held by whoever decodes a page or encodes a row group: both take several times what they make.
-ONE_AT_A_TIME = threading.Lock()
+#: Held while a page is decoded or a row group encoded: both take several times the memory of what they make.
+ARROW_LOCK = threading.Lock()
 
 #: ``M_ARENA_MAX`` of glibc's ``mallopt``.
 _ARENA_MAX = -8
 
 
-def be_frugal() -> None:
-    """Have all threads take memory from one place.
+def limit_malloc_arenas() -> None:
+    """Make all threads share one heap, which halves the memory of a task.
 
-    Left alone, Arrow's allocator and the C library's keep for every thread what it once needed, and a task that reads
-    pages with several threads takes twice as much. Call it before pyarrow is imported: Arrow chooses its allocator
-    then. Whoever sets ``ARROW_DEFAULT_MEMORY_POOL`` chooses for themselves.
+    Otherwise the allocators of Arrow and of the C library keep for every thread what it once needed. Call it before
+    pyarrow is imported, which is when Arrow chooses its allocator. To opt out, set the environment variables with which
+    Arrow and glibc are configured themselves: ``ARROW_DEFAULT_MEMORY_POOL`` and ``MALLOC_ARENA_MAX``.
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    with suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
-def give_back() -> None:
-    """Return to the system what is free; worth its time after a slice, not after a page."""
+def release_unused_memory() -> None:
+    """Return unused memory to the system; worth its time after a range, not after a page."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()

@@ -2,119 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark
+from airflow_provider_cloudlock.lake.lenient import Unkept
+from airflow_provider_cloudlock.lake.schema import Layout
+from airflow_provider_cloudlock.pages import NEVER_UPDATED, Echo, Mark, Selection
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrowPage:
-    """A page of records as an Arrow table. A key that came twice is held once, with the newest ``updated_at``.
+    """A page of records as an Arrow table.
 
-    :param keys: of all records, as they came.
-    :param times: when they were created, null where that is not known.
-    :param table: the records that can be kept, with the resource's schema.
-    :param unkept: the records without a usable key or creation time, as they came, by a key made of all of them.
-    :param created: the creation time of every row of ``table``.
+    :param received: key, creation time and last update of all records, as they came.
+    :param table: the newest version of each record that can be kept, with the resource's schema.
+    :param unkept: the records that cannot be kept.
     """
 
     echo: Echo
-    rows: int
-    first: Mark | None
-    last: Mark | None
+    received: pa.Table
     ascending: bool
     descending: bool
-    keys: pa.ChunkedArray
-    times: pa.ChunkedArray
     table: pa.Table
-    created: pa.ChunkedArray
-    unkept: Mapping[str, tuple[dict[str, Any], datetime | None]]
-    key: str
+    unkept: Unkept
+    layout: Layout
+
+    @property
+    def rows(self) -> int:
+        """Number of records received."""
+        return int(self.received.num_rows)
 
     @property
     def distinct(self) -> int:
-        """How many different keys there are."""
+        """Number of different keys."""
         return int(self.table.num_rows) + len(self.unkept)
 
-    def head(self, count: int) -> tuple[Mark, ...]:
-        """Return the first so many records, or all when there are fewer."""
-        return tuple(map(Mark, self.keys[:count].to_pylist(), self.times[:count].to_pylist()))
+    def marks(self, start: int = 0, stop: int | None = None) -> Sequence[Mark]:
+        """Return the marks of the records received, those from ``start`` to ``stop``."""
+        part = self.received.slice(start, None if stop is None else max(0, stop - start))
+        times = (_instants(part[name]) for name in ("created", "updated"))
+        marks = zip(part["key"].to_pylist(), *times, strict=True)
+        return tuple(Mark(key, created, updated or NEVER_UPDATED) for key, created, updated in marks)
 
-    def tail(self, at_least: int = 2) -> tuple[Mark, ...]:
-        """Return the last records, back to one that was not created at the same time as the very last."""
-        start = max(0, len(self.keys) - at_least)
-        while start > 0 and self.times[start] == self.times[-1]:
-            start -= 1
-        return tuple(map(Mark, self.keys[start:].to_pylist(), self.times[start:].to_pylist()))
+    def keys_created_at(self, instant: datetime) -> Set[str]:
+        """Return the keys of the records created at an instant."""
+        created = self.received["created"]
+        return set(self.received["key"].filter(pc.equal(created, pa.scalar(instant, created.type))).to_pylist())
 
-    def version(self, key: str) -> datetime | None:
-        """Return when the record of a key was updated; ``NEVER_UPDATED`` if it does not say, None if it is not here."""
-        place = self._place(key)
-        if place < 0:
-            return NEVER_UPDATED if key in self.unkept else None
-        updated: datetime | None = self.table["updated_at"][place].as_py()
-        return updated or NEVER_UPDATED
-
-    def versions(self) -> list[tuple[str, datetime]]:
-        """Return the keys of all records as they came, and when each was updated; ``NEVER_UPDATED`` if not said."""
-        places = pc.index_in(self.keys, self.table[self.key].combine_chunks())
-        updated = pc.fill_null(self.table["updated_at"].take(places), NEVER_UPDATED)
-        return list(zip(self.keys.to_pylist(), updated.to_pylist(), strict=True))
-
-    def without(self, key: str) -> ArrowPage:
-        """Return the page without the record of a key."""
-        place = self._place(key)
-        if place < 0:
-            return replace(self, unkept={other: record for other, record in self.unkept.items() if other != key})
-        # Mostly the first or the last one: what is left is then in one piece still.
-        parts = [each for each in ((0, place), (place + 1, self.table.num_rows)) if each[0] < each[1]] or [(0, 0)]
-        created = [chunk for start, end in parts for chunk in self.created[start:end].chunks]
-        return replace(
-            self,
-            table=pa.concat_tables(self.table[start:end] for start, end in parts),
-            created=pa.chunked_array(created, self.created.type),
+    def reconcile(self, earlier: ArrowPage) -> tuple[ArrowPage, ArrowPage]:
+        """Return an earlier page and this one, with only the newest version of each record that both hold."""
+        key, version = self.layout.key, self.layout.resource.version
+        places = pc.index_in(self.table[key], value_set=earlier.table[key].combine_chunks())
+        here = pc.indices_nonzero(pc.is_valid(places))
+        there = pc.drop_null(places).combine_chunks()
+        mine, theirs = (
+            pc.fill_null(table[version].take(rows), NEVER_UPDATED)
+            for table, rows in ((self.table, here), (earlier.table, there))
+        )
+        is_newer = pc.greater_equal(mine, theirs)
+        return (
+            replace(
+                earlier,
+                table=_without(earlier.table, there.filter(is_newer)),
+                unkept={other: each for other, each in earlier.unkept.items() if other not in self.unkept},
+            ),
+            replace(self, table=_without(self.table, here.filter(pc.invert(is_newer)))),
         )
 
-    def _place(self, key: str) -> int:
-        return int(pc.index(self.table[self.key], key).as_py())
+    def select(self, selection: Selection) -> ArrowPage:
+        """Return the page with only the records of a selection.
 
-    def select(self, start: datetime | None, end: datetime | None, without_status: str | None) -> ArrowPage:
-        """Return the records created in ``[start, end)`` that do not have the one status, compared without case.
-
-        A record whose creation time is not known stays: nobody can say that it does not belong here.
+        A record whose creation time is not known stays, as it may belong to the window.
         """
-        wanted = pa.chunked_array([pa.repeat(True, self.table.num_rows)])
+        wanted = [pa.chunked_array([pa.repeat(True, self.table.num_rows)])]
         unkept = dict(self.unkept)
-        if start is not None:
-            wanted = pc.and_(wanted, pc.greater_equal(self.created, pa.scalar(start, self.created.type)))
+        created = self.layout.created(self.table)
+        if selection.start is not None:
+            start = selection.start
+            wanted.append(pc.greater_equal(created, pa.scalar(start, created.type)))
             unkept = {key: each for key, each in unkept.items() if each[1] is None or each[1] >= start}
-        if end is not None:
-            wanted = pc.and_(wanted, pc.less(self.created, pa.scalar(end, self.created.type)))
+        if selection.end is not None:
+            end = selection.end
+            wanted.append(pc.less(created, pa.scalar(end, created.type)))
             unkept = {key: each for key, each in unkept.items() if each[1] is None or each[1] < end}
-        if without_status is not None:
-            other = pc.equal(pc.utf8_lower(self.table["status"]), without_status)
-            wanted = pc.and_(wanted, pc.invert(pc.fill_null(other, False)))
-        return replace(self._where(wanted), unkept=unkept)
+        for name, values in selection.excluded.items():
+            excluded = pc.is_in(pc.utf8_lower(self.table[name]), value_set=pa.array(sorted(values), pa.string()))
+            wanted.append(pc.invert(excluded))
+        keep = wanted[0]
+        for each in wanted[1:]:
+            keep = pc.and_(keep, each)
+        table = self.table if pc.all(keep, min_count=0).as_py() else self.table.filter(keep)
+        return replace(self, table=table, unkept=unkept)
 
-    def _where(self, wanted: pa.ChunkedArray) -> ArrowPage:
-        if pc.all(wanted, min_count=0).as_py():
-            return self
-        return replace(self, table=self.table.filter(wanted), created=self.created.filter(wanted))
+
+def _instants(times: pa.ChunkedArray) -> list[datetime | None]:
+    """Return times as Python objects, in a sixth of the time that Arrow takes for it."""
+    elapsed = times.cast(pa.int64()).to_pylist()
+    return [None if each is None else _EPOCH + timedelta(microseconds=each) for each in elapsed]
 
 
-def newest_rows(table: pa.Table, key: str) -> pa.Array:
-    """Positions, in order, of one row of each key: the one with the newest ``updated_at``, the later of equals."""
+def _without(table: pa.Table, rows: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return a table without some rows; without copying where these are its first or its last ones."""
+    count = len(rows)
+    if not count:
+        return table
+    least, most = (each.as_py() for each in pc.min_max(rows).values())
+    if most - least == count - 1 and (least == 0 or most == table.num_rows - 1):
+        return table.slice(count) if least == 0 else table.slice(0, least)
+    return table.take(pa.array(sorted(set(range(table.num_rows)) - set(rows.to_pylist())), pa.int64()))
+
+
+def newest_rows(table: pa.Table, layout: Layout) -> pa.Array:
+    """Return the positions, in order, of the newest version of each key, the later one of equals."""
     rows = pa.table(
-        [table[key], table["updated_at"], pa.array(range(table.num_rows))], names=["key", "updated_at", "position"]
+        [table[layout.key], table[layout.resource.version], pa.array(range(table.num_rows), pa.int64())],
+        names=["key", "updated", "position"],
     )
-    ranked = rows.sort_by([("key", "ascending"), ("updated_at", "descending"), ("position", "descending")])
-    first = pc.not_equal(ranked["key"][1:], ranked["key"][:-1])
-    first = pa.chunked_array([pa.array([True]), *first.chunks])
-    positions = ranked["position"].filter(first)
+    ranked = rows.sort_by([("key", "ascending"), ("updated", "descending"), ("position", "descending")])
+    is_first = pc.not_equal(ranked["key"][1:], ranked["key"][:-1])
+    positions = ranked["position"].filter(pa.chunked_array([pa.array([True]), *is_first.chunks]))
     return positions.take(pc.sort_indices(positions)).combine_chunks()

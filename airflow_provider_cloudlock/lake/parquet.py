@@ -1,9 +1,11 @@
-"""The Parquet file of a slice on the local disk: written, and compared with what is known."""
+"""The Parquet file of a day on the local disk: written, and compared with what is published."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError
-from airflow_provider_cloudlock.lake.memory import ONE_AT_A_TIME
-from airflow_provider_cloudlock.lake.schemas import FREE_TEXT, SCHEMA_VERSION, Layout
-from airflow_provider_cloudlock.lake.slices import Slice
-from airflow_provider_cloudlock.lake.spool import BATCH, Spool
+from airflow_provider_cloudlock.lake.buffer import BATCH, DayRecords
+from airflow_provider_cloudlock.lake.memory import ARROW_LOCK
+from airflow_provider_cloudlock.lake.schema import SCHEMA_VERSION, Layout
+from airflow_provider_cloudlock.lake.store import sha256
 
 #: Some 9 MB of values: readers that skip by statistics read one hour of a large day, those that scan lose nothing.
 _ROW_GROUP = 20_000
@@ -34,92 +36,106 @@ _WRITER: dict[str, Any] = {
 }
 
 
-def write(spool: Spool, local: Path, slice_: Slice, layout: Layout, status: str | None) -> None:
-    """Write the records of a slice, and read them back.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an object says about itself in its metadata.
 
-    :param spool: the records.
-    :param local: where to.
-    :param slice_: what they cover.
-    :param layout: of the resource's records.
-    :param status: the filter they were read with, None for all records.
-    :raises CloudlockDataError: when the file does not hold what was written.
+    :param resource: what was extracted.
+    :param tenant: name of the Cloudlock tenant.
+    :param day: the UTC day.
+    :param status: the filter, None for all records.
     """
-    schema = layout.schema.with_metadata(
-        {
-            "cloudlock.window": "/".join(slice_.window),
-            "cloudlock.status": status or "",
+
+    resource: str
+    tenant: str
+    day: date
+    status: str | None
+
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of the file."""
+        return {
+            "cloudlock.resource": self.resource,
+            "cloudlock.tenant": self.tenant,
+            "cloudlock.day": self.day.isoformat(),
+            "cloudlock.status": self.status or "",
             "cloudlock.schema_version": str(SCHEMA_VERSION),
         }
-    )
-    by = spool.sorted_by
+
+
+def write(records: DayRecords, local: Path, layout: Layout, identity: Identity) -> str:
+    """Write the records of a day, and read them back.
+
+    :param records: the records.
+    :param local: where to.
+    :param layout: layout of the records.
+    :param identity: what the file says about itself.
+    :return: the digest of the file.
+    :raises CloudlockDataError: if the file does not hold what was written.
+    """
+    schema = layout.schema.with_metadata(identity.metadata())
+    by = records.sorted_by
     order = pq.SortingColumn.from_ordering(schema, [(by, "ascending"), (layout.key, "ascending")]) if by else None
     with pq.ParquetWriter(
-        local, schema, sorting_columns=order, use_dictionary=_repetitive(layout), **_WRITER
+        local, schema, sorting_columns=order, use_dictionary=layout.dictionary_columns(), **_WRITER
     ) as writer:
         # Pieces of one size, whatever the pages were: where they end shows in the bytes.
-        pieces = (table.combine_chunks() for table in spool.in_order(BATCH))
-        for _ in range(0, spool.rows, _ROW_GROUP):
-            with ONE_AT_A_TIME:
+        pieces = records.in_order(BATCH)
+        for _ in range(0, records.rows, _ROW_GROUP):
+            with ARROW_LOCK:
                 writer.write_table(pa.concat_tables(islice(pieces, _ROW_GROUP // BATCH)))
     with pq.ParquetFile(local, page_checksum_verification=True) as file:
         held = sum(batch.num_rows for batch in file.iter_batches(columns=[layout.key]))
-    if held != spool.rows:
+    if held != records.rows:
         raise CloudlockDataError(
-            f"The Parquet file written for {slice_.name} holds {held} rows instead of {spool.rows}. Nothing was "
+            f"The Parquet file written for {identity.day} holds {held} rows instead of {records.rows}. Nothing was "
             "published. Check the worker's disk."
         )
-
-
-def _repetitive(layout: Layout) -> list[str]:
-    """Columns whose values come again and again; for all others a dictionary costs a tenth of the time and space."""
-    columns = []
-    for field in layout.schema:
-        if pa.types.is_string(field.type) and field.name not in (layout.key, *FREE_TEXT):
-            columns.append(field.name)
-        elif pa.types.is_list(field.type):
-            element = field.type.value_type
-            names = [f".{each.name}" for each in element] if pa.types.is_struct(element) else [""]
-            columns += [f"{field.name}.list.element{name}" for name in names]
-    return columns
+    return sha256(local)
 
 
 class PublishedFile:
-    """What is published of a slice.
+    """A published object.
 
-    :param local: a copy of the object.
-    :param uri: of the object, for messages.
-    :param layout: of the resource's records.
-    :param status: the filter of this run, None for all records.
-    :raises CloudlockConfigError: when it was read with another filter.
-    :raises CloudlockDataError: when it is not one of our objects.
+    :param local: a copy of it.
+    :param path: its path, for messages.
+    :param layout: layout of the records.
+    :param identity: what this run would write.
+    :raises CloudlockConfigError: if it was read with another filter or from another tenant.
+    :raises CloudlockDataError: if it is not one of our objects.
     """
 
-    def __init__(self, local: Path, uri: str, layout: Layout, status: str | None) -> None:
+    def __init__(self, local: Path, path: str, layout: Layout, identity: Identity) -> None:
+        self.path = path
         self._local = local
-        self._uri = uri
         self._layout = layout
         with self._open() as file:
             schema = file.schema_arrow
         if not schema.equals(layout.schema):
             raise CloudlockDataError(
-                f"{uri} has other columns than this version writes. Move it away and run again, or use the version "
+                f"{path} has other columns than this version writes. Move it away and run again, or use the version "
                 "of airflow-provider-cloudlock that wrote it."
             )
-        written_with = (schema.metadata or {}).get(b"cloudlock.status", b"").decode() or None
-        if written_with != status:
+        held = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        status, tenant = held.get("cloudlock.status") or None, held.get("cloudlock.tenant", identity.tenant)
+        if status != identity.status:
             raise CloudlockConfigError(
-                f"{uri} was extracted with status={written_with!r}, this run asks for status={status!r}: one would "
-                "replace the other. Give each filter a destination of its own."
+                f"{path} was extracted with status={status!r}, and this run asks for status={identity.status!r}: one "
+                "would replace the other. Give each filter a destination of its own."
+            )
+        if tenant != identity.tenant:
+            raise CloudlockConfigError(
+                f"{path} holds data of the Cloudlock tenant {tenant!r}, and this connection is one of "
+                f"{identity.tenant!r}. Give each tenant a destination of its own."
             )
 
-    def holds(self, spool: Spool) -> bool:
+    def holds(self, records: DayRecords) -> bool:
         """Whether it holds just these records."""
         with self._open() as file:
-            if file.metadata.num_rows != spool.rows:
+            if file.metadata.num_rows != records.rows:
                 return False
             published = file.iter_batches(BATCH, use_threads=False)
-            for table in spool.in_order(BATCH):
-                with ONE_AT_A_TIME:
+            for table in records.in_order(BATCH):
+                with ARROW_LOCK:
                     if not pa.Table.from_batches([next(published)]).equals(table):
                         return False
             return True
@@ -144,6 +160,6 @@ class PublishedFile:
                 yield file
         except (pa.ArrowException, OSError) as error:
             raise CloudlockDataError(
-                f"{self._uri} cannot be read as Parquet ({error}), so nobody can say which of its records would be "
+                f"{self.path} cannot be read as Parquet ({error}), so it is not known which of its records would be "
                 "lost. Move it away and run again."
             ) from error

@@ -1,256 +1,249 @@
-"""Records of a slice -> verified local Parquet -> object store, atomically."""
+"""Records of a day -> verified local Parquet -> destination, in one step.
+
+Objects and receipts are written in place of the versions that were there before the range was read, so that of two
+concurrent attempts the stale one fails instead of undoing the other.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import date
 from typing import Any, Literal
 
-import pyarrow as pa
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-
-from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError, CloudlockDriftError
-from airflow_provider_cloudlock.lake.page import newest_rows
-from airflow_provider_cloudlock.lake.parquet import PublishedFile, write
-from airflow_provider_cloudlock.lake.receipt import Receipt, is_announced
-from airflow_provider_cloudlock.lake.schemas import Layout
-from airflow_provider_cloudlock.lake.slices import Slice
-from airflow_provider_cloudlock.lake.spool import Spool
-from airflow_provider_cloudlock.lake.store import (
-    Store,
-    data_file,
-    quarantine_file,
-    receipt_file,
-    scratch,
-    sha256,
-)
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDataError
+from airflow_provider_cloudlock.lake.buffer import DayRecords
+from airflow_provider_cloudlock.lake.conditional_put import PreconditionFailedError
+from airflow_provider_cloudlock.lake.days import object_path, partition, quarantine_path, receipt_path
+from airflow_provider_cloudlock.lake.parquet import Identity, PublishedFile, write
+from airflow_provider_cloudlock.lake.receipt import Receipt
+from airflow_provider_cloudlock.lake.schema import Layout
+from airflow_provider_cloudlock.lake.store import Store, scratch, sha256
 from airflow_provider_cloudlock.strict_json import dumps
 
 log = logging.getLogger(__name__)
 
 OnVanished = Literal["keep", "drop", "fail"]
 
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What stands in the lake after a slice was published.
-
-    :param path: of the object, as the user spells the destination.
-    :param rows: in the object.
-    :param bytes: size of the object.
-    :param sha256: of the object.
-    :param changed: whether the object was written.
-    :param vanished_kept: rows published before that are not among the new records.
-    :param version: which one of the object stands there.
-    :param superseded: published slices inside this one, which are to go, and which version of each was taken in.
-    """
-
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
-    changed: bool
-    vanished_kept: int
-    version: str | None
-    superseded: Mapping[Slice, str | None]
+#: How often a receipt is tried to be written while other attempts write theirs.
+_RECEIPT_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Which versions stood before a slice was read: what another attempt published since must not be replaced.
+    """What was published of a day before its range was read.
 
-    :param data: of its object, None when there was none.
-    :param receipt: of its receipt.
+    :param version: version of the object, None if there is none.
+    :param receipt: the receipt, None if there is none that can be read.
+    :param receipt_version: version of the receipt, None if there is none.
+    :param has_quarantine: whether an earlier extraction may have left a file in quarantine.
     """
 
-    data: str | None
-    receipt: str | None
-
-    @classmethod
-    def of(cls, slice_: Slice, store: Store) -> Standing:
-        """Look at a slice."""
-        return cls(store.version(data_file(slice_)), store.version(receipt_file(slice_)))
+    version: str | None = None
+    receipt: Receipt | None = None
+    receipt_version: str | None = None
+    has_quarantine: bool = False
 
 
-def superseded_by(slice_: Slice, store: Store) -> tuple[Slice, ...]:
-    """Find the published slices that lie inside a slice, itself left out.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is published of a day now.
 
-    :raises CloudlockConfigError: when a published slice overlaps it in any other way.
+    :param rows: records in the object.
+    :param bytes: size of the object.
+    :param sha256: digest of the object.
+    :param previous_sha256: digest of the object that was replaced, None if none was.
+    :param version: version of the object.
+    :param changed: whether the object was written.
+    :param vanished_kept: records published before that are not among the new ones.
     """
-    overlapping = [each for each in store.slices(slice_.partition) if each.overlaps(slice_)]
-    for each in overlapping:
-        if not slice_.holds(each):
-            raise CloudlockConfigError(
-                f"The slice {store.uri(data_file(slice_))} overlaps the published {store.uri(data_file(each))}: their "
-                "common records would be in the lake twice. Extract a window that holds the published slice as a "
-                "whole, or remove its object and its receipt first."
-            )
-    return tuple(each for each in overlapping if each != slice_)
+
+    rows: int
+    bytes: int
+    sha256: str
+    previous_sha256: str | None
+    version: str
+    changed: bool
+    vanished_kept: int
 
 
-def publish(
-    store: Store,
-    slice_: Slice,
-    spool: Spool,
-    layout: Layout,
-    *,
-    held: Standing,
-    status: str | None,
-    on_vanished: OnVanished,
-) -> Published:
-    """Make a slice's records visible, or leave the object alone when it holds just these.
+class Publisher:
+    """Publishes days of one resource, several at a time.
 
-    :param store: the resource's folder.
-    :param slice_: what the records cover.
-    :param spool: all of them; it takes in those that vanished and are kept.
-    :param layout: of the resource's records.
-    :param held: what stood before they were read.
-    :param status: the filter they were read with, None for all records.
-    :param on_vanished: what becomes of records that were published before and are not among these.
-    :raises CloudlockConfigError: when what is published overlaps, or was read with another filter.
-    :raises CloudlockDataError: when records vanished and may not, or a published object cannot be read.
-    :raises CloudlockDriftError: when another attempt published the slice meanwhile.
+    :param store: the destination.
+    :param layout: layout of the records.
+    :param tenant: name of the Cloudlock tenant that the destination belongs to.
+    :param status: the filter the records were read with, None for all records.
+    :param on_vanished: what becomes of published records that are no longer listed.
     """
-    path = data_file(slice_)
-    inside = {each: store.version(data_file(each)) for each in superseded_by(slice_, store)}
-    store.sweep(path)
-    version = store.version(path)
-    with scratch() as folder:
-        local = folder / "published.parquet"
-        current = _published(store, slice_, local, layout, status)
-        parts = [_published(store, each, folder / f"{each.name}.parquet", layout, status) for each in inside]
-        changed = current is None or not current.holds(spool)
-        # The slice itself last: where a crash left smaller ones inside it, it was published after them.
-        earlier = [each for each in (*parts, current) if each is not None] if changed or inside else []
-        vanished = _vanished(earlier, spool, layout)
-        kept = vanished.num_rows if on_vanished == "keep" else 0
-        if vanished.num_rows and on_vanished == "fail":
-            first = vanished[layout.key][0].as_py()[:100]
-            raise CloudlockDataError(
-                f"{vanished.num_rows} records of {store.uri(path)} are no longer given by Cloudlock, the first with "
-                f"the id {first!r}. Nothing was changed. Choose on_vanished='keep' or 'drop' if that is to be expected."
-            )
-        if kept:
-            spool.add_rows(vanished)
-            changed = current is None or not current.holds(spool)
-        elif vanished.num_rows:
-            log.warning("%d records of %s are no longer given and dropped.", vanished.num_rows, store.uri(path))
-        if changed:
+
+    def __init__(self, store: Store, layout: Layout, tenant: str, status: str | None, on_vanished: OnVanished) -> None:
+        self.store = store
+        self._layout = layout
+        self._resource = layout.resource.name
+        self._tenant = tenant
+        self._status = status
+        self._on_vanished = on_vanished
+
+    def standing(
+        self,
+        days: Sequence[date],
+        each: Callable[[Callable[[date], Standing], Sequence[date]], Iterable[tuple[date, Standing]]],
+    ) -> dict[date, Standing]:
+        """Return what is published of some days, before the API is read.
+
+        :param each: applies a function to several days concurrently, and yields them with the results.
+        :raises CloudlockConfigError: if the destination cannot be used, or belongs to another tenant.
+        """
+        versions = self.store.versions({day: object_path(self._resource, day) for day in days})
+
+        def look(day: date) -> Standing:
+            found = self.store.read(receipt_path(self._resource, day))
+            receipt = Receipt.parse(found[0].decode("utf-8", "replace")) if found else None
+            if receipt is not None and receipt.tenant != self._tenant:
+                raise CloudlockConfigError(
+                    f"The destination {self.store.path('').rstrip('/')} holds data of the Cloudlock tenant "
+                    f"{receipt.tenant!r}, and this connection is one of {self._tenant!r}. Give each tenant a "
+                    "destination of its own. If only the connection id changed, set the field 'tenant' in the "
+                    f"connection's extra to {receipt.tenant!r}."
+                )
+            has_quarantine = receipt is not None and receipt.quarantined + receipt.rejected > 0
+            return Standing(versions[day], receipt, found[1] if found else None, has_quarantine)
+
+        published = [day for day in days if day in versions]
+        standing = dict.fromkeys(days, Standing()) | dict(each(look, published))
+        unknown = {day: quarantine_path(self._resource, day) for day in days if standing[day].receipt is None}
+        for day in self.store.versions(unknown) if unknown else ():
+            standing[day] = replace(standing[day], has_quarantine=True)
+        return standing
+
+    def publish(self, day: date, records: DayRecords, standing: Standing) -> Published:
+        """Make the records of a day visible, or leave the object alone if it holds just these.
+
+        :param records: all of them; vanished ones that are kept are added.
+        :raises CloudlockConfigError: if what is published was read with another filter.
+        :raises CloudlockDataError: if records vanished and must not, or a published object cannot be read.
+        :raises CloudlockDriftError: if another attempt published the day meanwhile.
+        """
+        path = object_path(self._resource, day)
+        identity = Identity(self._resource, self._tenant, day, self._status)
+        with scratch() as folder:
             local = folder / "new.parquet"
-            write(spool, local, slice_, layout, status)
-            store.exchange(local, path, held.data)
-            version = store.version_of(local, path)
-            _check_alone(store, slice_, inside, held.data)
-        return Published(
-            path=store.uri(path),
-            rows=spool.rows,
-            bytes=local.stat().st_size,
-            sha256=sha256(local),
-            changed=changed,
-            vanished_kept=kept,
-            version=version,
-            superseded=inside,
-        )
+            digest = write(records, local, self._layout, identity)
+            found = Published(records.rows, local.stat().st_size, digest, None, standing.version or "", False, 0)
+            receipt = standing.receipt
+            expected = (standing.version, digest, self._status)
+            if receipt is not None and (receipt.version, receipt.sha256, receipt.status) == expected:
+                self.store.sweep(path)
+                return found
+            current = folder / "published.parquet"
+            if standing.version is not None and self.store.get(path, current):
+                published = PublishedFile(current, self.store.path(path), self._layout, identity)
+                kept = 0
+                is_same = published.holds(records)
+                if not is_same:
+                    kept = self._keep_vanished(published, records)
+                    is_same = bool(kept) and published.holds(records)
+                found = replace(found, rows=records.rows, vanished_kept=kept, previous_sha256=sha256(current))
+                if is_same:
+                    self.store.sweep(path)
+                    return replace(found, bytes=current.stat().st_size, sha256=sha256(current), previous_sha256=None)
+                if kept:
+                    digest = write(records, local, self._layout, identity)
+                    found = replace(found, bytes=local.stat().st_size, sha256=digest)
+            try:
+                version = self.store.put_if(local, path, standing.version, self._lock(day))
+            except PreconditionFailedError as error:
+                # The response to a first try may have been lost, or another attempt may have written the same.
+                version = self.store.version(path) or ""
+                if not self.store.get(path, current) or sha256(current) != found.sha256:
+                    raise self.store.stale(path) from error
+            return replace(found, version=version, changed=True)
 
+    def _keep_vanished(self, published: PublishedFile, records: DayRecords) -> int:
+        """Add the published records that are no longer listed, if they are to be kept, and return their number."""
+        vanished = published.rows_without(records.keys.combine_chunks())
+        if vanished.num_rows and self._on_vanished == "fail":
+            first = vanished[self._layout.key][0].as_py()[:100]
+            raise CloudlockDataError(
+                f"{vanished.num_rows} records of {published.path} are no longer listed by Cloudlock, the first with "
+                f"the id {first!r}. Nothing was changed. Set on_vanished='keep' or 'drop' if that is expected."
+            )
+        if self._on_vanished == "keep":
+            records.add(vanished)
+            return int(vanished.num_rows)
+        if vanished.num_rows:
+            log.warning("Dropping %d records of %s that are no longer listed.", vanished.num_rows, published.path)
+        return 0
 
-def _check_alone(store: Store, slice_: Slice, inside: Collection[Slice], held: str | None) -> None:
-    """Look whether another run has meanwhile published what overlaps a slice that was just published.
+    def write_receipt(self, day: date, receipt: Receipt, standing: Standing) -> str | None:
+        """Write the receipt of a published day, unless another attempt has replaced the object.
 
-    Of two such runs the later one sees it. If it made the object anew, it takes it back.
+        :return: the version of the receipt, None if another attempt has written one about the same object.
+        :raises CloudlockDriftError: if another attempt has replaced the object.
+        """
+        path, expected = receipt_path(self._resource, day), standing.receipt_version
+        if standing.has_quarantine and not receipt.quarantined:
+            # Before the receipt is written: without that receipt, a retry still knows of the file.
+            self._check_published(day, receipt)
+            self.store.remove(quarantine_path(self._resource, day))
+        else:
+            self.store.sweep(quarantine_path(self._resource, day))
+        for _ in range(_RECEIPT_TRIES):
+            try:
+                return self.store.put_text_if(receipt.to_json(), path, expected, self._lock(day))
+            except PreconditionFailedError:
+                found = self.store.read(path)
+            content = found[0].decode("utf-8", "replace") if found else ""
+            if found and content == receipt.to_json():  # the response to a first try was lost
+                return found[1]
+            other = Receipt.parse(content)
+            if other is not None and other.sha256 == receipt.sha256 and other.version == receipt.version:
+                return None
+            self._check_published(day, receipt)
+            expected = found[1] if found else None
+        raise self.store.stale(path)
 
-    :raises CloudlockConfigError: when the two overlap in part, or the other one is the larger.
-    :raises CloudlockDriftError: when the other one lies inside.
-    """
-    try:
-        found = superseded_by(slice_, store)
-    except CloudlockConfigError:
-        if held is None:
-            store.remove(data_file(slice_))
-        raise
-    for each in set(found).difference(inside):
-        raise _came_between(store, slice_, each)
+    def _check_published(self, day: date, receipt: Receipt) -> None:
+        """Check that the object is still the one that a receipt is about.
 
+        :raises CloudlockDriftError: if another attempt has replaced it.
+        """
+        path = object_path(self._resource, day)
+        if self.store.version(path) != receipt.version:
+            raise self.store.stale(path)
 
-def _came_between(store: Store, slice_: Slice, other: Slice) -> CloudlockDriftError:
-    return CloudlockDriftError(
-        f"{store.uri(data_file(other))} was published by another run while {store.uri(data_file(slice_))}, which holds "
-        "its window, was being made. A retry takes it in; until then its records may be there twice. See that no two "
-        "runs extract the same day at once, by a pool or by max_active_runs=1."
-    )
+    def note_announced(self, day: date, receipt: Receipt, version: str) -> None:
+        """Note in a receipt that an asset event is emitted, unless another attempt wrote it meanwhile."""
+        path = receipt_path(self._resource, day)
+        with suppress(PreconditionFailedError):
+            self.store.put_text_if(replace(receipt, announced=True).to_json(), path, version, self._lock(day))
 
+    def quarantine(
+        self, day: date, records: Sequence[Mapping[str, Any]], standing: Standing, *, is_rejected: bool
+    ) -> str:
+        """Write records that cannot be kept to a file, one per line, and return its path.
 
-def settle(store: Store, slice_: Slice, receipt: Receipt, published: Published) -> None:
-    """Write the receipt of a published slice, and remove what it made obsolete.
+        :param is_rejected: whether the extraction fails because of them, so that no receipt will tell of the file.
+        :raises CloudlockDriftError: if another attempt published the day meanwhile.
+        """
+        path = object_path(self._resource, day)
+        receipt_file = receipt_path(self._resource, day)
+        held = standing.version, standing.receipt_version
+        if (self.store.version(path), standing.receipt_version and self.store.version(receipt_file)) != held:
+            raise self.store.stale(path)
+        if is_rejected and standing.receipt is not None:
+            # Before the file is written: a later extraction must know of it to remove it.
+            noted = replace(standing.receipt, rejected=len(records)).to_json()
+            try:
+                self.store.put_text_if(noted, receipt_file, standing.receipt_version, self._lock(day))
+            except PreconditionFailedError as error:
+                raise self.store.stale(receipt_file) from error
+        target = quarantine_path(self._resource, day)
+        self.store.put_text("".join(f"{dumps(record)}\n" for record in records), target)
+        return self.store.path(target)
 
-    An object goes last of all that belongs to it, so that what a crash leaves is found by the next run.
-
-    :raises CloudlockDriftError: when another attempt published the slice meanwhile, or replaced an obsolete object
-        after its records were taken in.
-    """
-    _write(store, slice_, receipt, published.version)
-    if not receipt.quarantined:
-        store.remove(quarantine_file(slice_))
-    for each, version in published.superseded.items():
-        if store.version(data_file(each)) not in (version, None):
-            raise _came_between(store, slice_, each)
-        for file in (quarantine_file(each), receipt_file(each), data_file(each)):
-            store.remove(file)
-
-
-def _write(store: Store, slice_: Slice, receipt: Receipt, version: str | None) -> None:
-    """Write a receipt, as long as its object stands there: who was held up must not speak over a later attempt."""
-    overtaken = Retrying(retry=retry_if_exception_type(CloudlockDriftError), stop=stop_after_attempt(3), reraise=True)
-    for attempt in overtaken:
-        with attempt:
-            held = store.version(receipt_file(slice_))
-            store.check_held(data_file(slice_), version)
-            # Whoever publishes from here on writes a receipt after this one, or has written one that this one meets.
-            store.exchange_text(receipt.to_json(), receipt_file(slice_), held)
-
-
-def note_announced(store: Store, slice_: Slice, receipt: Receipt) -> None:
-    """Note in a slice's receipt that an asset event tells of its object, unless another attempt wrote it meanwhile."""
-    path = receipt_file(slice_)
-    held = store.version(path)
-    with scratch() as folder:
-        local = folder / "receipt"
-        if not store.get(path, local) or local.read_text("utf-8", "replace") != receipt.to_json():
-            return
-    with suppress(CloudlockDriftError):
-        store.exchange_text(replace(receipt, announced=True).to_json(), path, held)
-
-
-def was_announced(store: Store, slice_: Slice, sha256: str) -> bool:
-    """Tell whether an asset event told of a slice's object, by the receipt that stands."""
-    with scratch() as folder:
-        local = folder / "receipt"
-        return store.get(receipt_file(slice_), local) and is_announced(local.read_text("utf-8", "replace"), sha256)
-
-
-def quarantine(store: Store, slice_: Slice, records: Iterable[Mapping[str, Any]], held: Standing) -> str:
-    """Put records that cannot be kept where somebody can look at them, one to a line.
-
-    :return: where they are.
-    :raises CloudlockDriftError: when another attempt published the slice meanwhile.
-    """
-    store.check_held(data_file(slice_), held.data)
-    store.check_held(receipt_file(slice_), held.receipt)
-    path = quarantine_file(slice_)
-    store.put_text("".join(f"{dumps(record)}\n" for record in records), path)
-    return store.uri(path)
-
-
-def _published(store: Store, slice_: Slice, local: Path, layout: Layout, status: str | None) -> PublishedFile | None:
-    """Fetch what is published of a slice, None when nothing is."""
-    path = data_file(slice_)
-    return PublishedFile(local, store.uri(path), layout, status) if store.get(path, local) else None
-
-
-def _vanished(earlier: list[PublishedFile], spool: Spool, layout: Layout) -> pa.Table:
-    """Rows that were published and are not among the new ones, each key once."""
-    keys = spool.keys.combine_chunks()
-    gone = pa.concat_tables([layout.schema.empty_table(), *(each.rows_without(keys) for each in earlier)])
-    return gone.take(newest_rows(gone, layout.key)) if len(earlier) > 1 and gone.num_rows else gone
+    def _lock(self, day: date) -> str:
+        return f"{self._resource}/{partition(day)}"

@@ -1,245 +1,245 @@
-"""Files of one resource in an object store or on a local disk: whole or not there, never in between."""
+"""Files in an object store or on a local disk: complete or absent, never in between."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError
 from airflow_provider_cloudlock.lake import local as disk
-from airflow_provider_cloudlock.lake.failures import explained, failure, failures, is_refusal, temporary
-from airflow_provider_cloudlock.lake.kinds import AnotherVersionError, NoConditionsError, has_bucket, kind_of, put
-from airflow_provider_cloudlock.lake.slices import Slice
+from airflow_provider_cloudlock.lake.conditional_put import (
+    NoConditionsError,
+    PreconditionFailedError,
+    conditional_put,
+    has_bucket,
+    unquoted,
+)
+from airflow_provider_cloudlock.lake.days import common_prefix
+from airflow_provider_cloudlock.lake.store_errors import explained, failure, failures, is_refusal, temporary
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+#: Bytes that S3 takes in one PUT.
+_LARGEST_S3_PUT = 5 << 30
+
 
 class Store:
-    """The folder of one resource.
+    """A destination.
 
-    :param fs: the filesystem, signed in.
+    :param fs: the filesystem, with credentials.
     :param root: the folder as the filesystem spells it.
-    :param uri: the folder as the user spells it, for messages, receipts and readers.
+    :param path: the folder as the user spells it, with the Airflow connection.
+    :param uri: the plain address of the folder, which other tools understand.
     """
 
-    def __init__(self, fs: AbstractFileSystem, root: str, uri: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, root: str, path: str, uri: str) -> None:
         self._fs = fs
         self._root = root.rstrip("/")
+        self._spelled = path.rstrip("/")
         self._uri = uri.rstrip("/")
         self._local = isinstance(fs, LocalFileSystem)
-        self._kind = kind_of(fs)
+        self._conditional = conditional_put(fs)
+
+    def path(self, relative: str) -> str:
+        """Return a file as the user spells it."""
+        return f"{self._spelled}/{relative}"
 
     def uri(self, relative: str) -> str:
-        """Spell a file as the user would."""
+        """Return the plain address of a file."""
         return f"{self._uri}/{relative}"
 
     def check(self) -> None:
-        """Look whether all can be written that will be, as far as that shows, before anything is asked of the API.
+        """Check before the first API request that files can be written, as far as that can be known.
 
-        :raises CloudlockConfigError: when the bucket is not there, or a folder cannot be written.
-        :raises CloudlockUnavailableError: when the store does not answer, or the temporary folder is full.
+        A remote destination is checked by :meth:`versions`.
+
+        :raises CloudlockConfigError: if a folder cannot be written.
+        :raises CloudlockUnavailableError: if the temporary folder is full.
         """
         with scratch() as folder:
             (folder / "probe").write_bytes(bytes(1))
-        refusal = None
-        try:
-            if self._local:
+        if self._local:
+            try:
                 os.makedirs(self._root, exist_ok=True)
-                usable = os.access(self._root, os.W_OK | os.X_OK)
-            else:
-                usable = self._is_reachable()
+                usable, refusal = os.access(self._root, os.W_OK | os.X_OK), None
+            except OSError as error:
+                usable, refusal = False, error
+            if not usable:
+                raise self._unusable() from refusal
+
+    def versions(self, paths: Mapping[date, str]) -> dict[date, str]:
+        """Return the versions of one file of each day, in one call on an object store.
+
+        :param paths: the files, which need not exist.
+        :raises CloudlockConfigError: if the bucket does not exist, or may not be listed.
+        :raises CloudlockUnavailableError: if the store does not respond.
+        """
+        if self._local:
+            return {day: version for day, path in paths.items() if (version := self.version(path)) is not None}
+        files = {day: self._file(path) for day, path in paths.items()}
+        found = self._find(*common_prefix(files.values()).rsplit("/", 1))
+        return {day: self._version(found[file]) for day, file in files.items() if file in found}
+
+    def _find(self, folder: str, prefix: str) -> dict[str, Mapping[str, Any]]:
+        """Return information on the files below a folder whose names begin like this, maybe on others too."""
+        self._fs.invalidate_cache()
+        options = {"prefix": prefix} if self._conditional else {}
+        try:
+            found: dict[str, Mapping[str, Any]] = self._fs.find(folder, detail=True, **options)
+            if found or has_bucket(self._fs, self._root.split("/", 1)[0]):
+                return found
         except failures() as error:
             if not is_refusal(error):
-                raise failure(self._uri, "looked at", error) from error
-            usable, refusal = False, error
-        if not usable:
-            raise CloudlockConfigError(
-                f"The destination {self._uri} cannot be used: its folder cannot be written, or its bucket does not "
-                "exist or may not be seen. Create it, or correct the destination or its connection."
-            ) from refusal
+                raise failure(self._spelled, "listed", error) from error
+            raise self._unusable() from error
+        raise self._unusable()
 
-    def _is_reachable(self) -> bool:
-        """Whether the bucket is there. An outage raises; asked outright, some filesystems take it for a missing one."""
-        self._fs.invalidate_cache(self._root)
-        try:
-            self._fs.ls(self._root, detail=False)
-        except FileNotFoundError:  # nothing there yet, which is fine in a bucket that exists
-            return has_bucket(self._fs, self._root.split("/", 1)[0])
-        return True
-
-    def slices(self, partition: str) -> list[Slice]:
-        """List the slices published in a partition; files that are not ours are left out."""
-        folder = self._path(partition)
-        self._fs.invalidate_cache(folder)
-        with explained(self.uri(partition), "listed"):
-            try:
-                found = self._fs.ls(folder, detail=False)
-            except FileNotFoundError:
-                return []
-        named = (Slice.named(PurePosixPath(path).name) for path in found)
-        return sorted(each for each in named if each is not None)
-
-    def get(self, relative: str, local: Path) -> bool:
-        """Fetch a file; tell whether it was there."""
-        self._forget(relative)
-        with explained(self.uri(relative), f"fetched to {local.parent}"):
-            try:
-                self._fs.get_file(self._path(relative), str(local))
-            except FileNotFoundError:
-                return False
-        return True
+    def _unusable(self) -> CloudlockConfigError:
+        return CloudlockConfigError(
+            f"The destination {self._spelled} cannot be used: its folder cannot be written, or its bucket does not "
+            "exist or may not be listed. Create it, or correct the destination or its connection."
+        )
 
     def version(self, relative: str) -> str | None:
-        """Tell which version of a file is published, None when there is none."""
-        self._forget(relative)
-        with explained(self.uri(relative), "looked at"):
-            try:
-                found = self._fs.info(self._path(relative))
-            except FileNotFoundError:
-                return None
-        if self._kind and found.get(self._kind.version):
-            return str(found[self._kind.version])
-        return repr([found.get(name) for name in ("etag", "generation", "ino", "mtime", "last_modified", "size")])
+        """Return the version of a file, None if it does not exist."""
+        self._invalidate_cache(relative)
+        with explained(self.path(relative), "looked at"):
+            found = self._info(self._file(relative))
+        return self._version(found) if found else None
 
-    def version_of(self, local: Path, relative: str) -> str | None:
-        """Tell which version a file has that was just published; read back, it is the same.
+    def get(self, relative: str, local: Path) -> bool:
+        """Fetch a file and return whether it exists."""
+        self._invalidate_cache(relative)
+        with explained(self.path(relative), f"fetched to {local.parent}"), suppress(FileNotFoundError):
+            self._fs.get_file(self._file(relative), str(local))
+            return True
+        return False
 
-        :raises CloudlockDriftError: when another file is there.
-        """
-        version = self.version(relative)
-        if self._is_other(local, relative):
-            raise self._outrun(relative)
-        return version
+    def read(self, relative: str) -> tuple[bytes, str] | None:
+        """Return the content of a file and its version, None if it does not exist."""
+        path = self._file(relative)
+        self._invalidate_cache(relative)
+        with explained(self.path(relative), "read"), suppress(FileNotFoundError):
+            if self._conditional:
+                content, version = self._conditional.get(self._fs, path)
+                if version:
+                    return content, version
+            # The version first: content that is newer than its version is merely not replaced.
+            found = self._info(path)
+            return (self._fs.cat_file(path), self._version(found)) if found else None
+        return None
 
-    def exchange(self, local: Path, relative: str, held: str | None) -> None:
-        """Publish a file in place of one version, and of no other: who was held up must not undo what came later.
+    def put_if(self, local: Path, relative: str, expected: str | None, lock: str) -> str:
+        """Write a file in place of one version, and of no other: a stale attempt must not undo a later one.
 
-        S3, Google Cloud Storage and Azure see to that themselves; on a local disk a lock does. Elsewhere a moment
-        remains between the look and the write.
+        S3, Google Cloud Storage and Azure enforce that themselves, on a local disk a lock does. Elsewhere a moment
+        remains between the comparison and the write.
 
-        :param local: the file.
+        :param local: the file to write.
         :param relative: where to.
-        :param held: the version that is to be replaced, None when there was none.
-        :raises CloudlockDriftError: when another version is there.
+        :param expected: the version to be replaced, None if there must be none.
+        :param lock: folder whose lock to hold on a local disk.
+        :return: the new version.
+        :raises PreconditionFailedError: if another version is there.
         """
-        if self._kind:
-            with suppress(NoConditionsError), explained(self.uri(relative), "written"):
-                try:
-                    self._kind.put_if(self._fs, local, self._path(relative), held)
-                except AnotherVersionError as error:
-                    if self._is_other(local, relative):
-                        raise self._outrun(relative) from error
-                return
-        with self._kept_apart(relative):
-            self.check_held(relative, held)
+        if self._conditional:
+            with suppress(NoConditionsError), explained(self.path(relative), "written"):
+                return self._conditional.put(self._fs, local, self._file(relative), expected)
+        with self._locked(lock):
+            if self.version(relative) != expected:
+                raise PreconditionFailedError
             self._put(local, relative)
+            return self.version(relative) or ""
 
-    @contextmanager
-    def _kept_apart(self, relative: str) -> Iterator[None]:
-        """Keep the attempts apart that publish the same file, where that can be done."""
-        if not self._local:
-            yield
-            return
-        with explained(self.uri(relative), "locked"), disk.locked(Path(self._path(relative)).parent):
-            yield
-
-    def _is_other(self, local: Path, relative: str) -> bool:
-        """Whether another file is published than this one."""
+    def put_text_if(self, text: str, relative: str, expected: str | None, lock: str) -> str:
+        """Write a text as :meth:`put_if` writes a file."""
         with scratch() as folder:
-            return not self.get(relative, folder / "there") or sha256(folder / "there") != sha256(local)
+            (folder / "text").write_text(text, encoding="utf-8")
+            return self.put_if(folder / "text", relative, expected, lock)
 
-    def check_held(self, relative: str, held: str | None) -> None:
-        """Look whether a version of a file is still the one that is published.
+    def put_text(self, text: str, relative: str) -> None:
+        """Write a text, whatever is there."""
+        with scratch() as folder:
+            (folder / "text").write_text(text, encoding="utf-8")
+            self._put(folder / "text", relative)
 
-        :raises CloudlockDriftError: when another version is there.
-        """
-        if self.version(relative) != held:
-            raise self._outrun(relative)
+    def remove(self, relative: str) -> None:
+        """Remove a file if it exists, and what a dead process left of it."""
+        self.sweep(relative)
+        with explained(self.path(relative), "removed"), suppress(FileNotFoundError):
+            self._fs.rm_file(self._file(relative))
 
-    def _outrun(self, relative: str) -> CloudlockDriftError:
+    def sweep(self, relative: str) -> None:
+        """Remove what processes that died while they wrote a file left behind."""
+        if self._local:
+            with explained(self.path(relative), "tidied up"):
+                disk.sweep(Path(self._file(relative)), self._staging(relative))
+
+    def stale(self, relative: str) -> CloudlockDriftError:
+        """Return the error of an attempt that another one has overtaken."""
         return CloudlockDriftError(
-            f"{self.uri(relative)} was published by another attempt while this one was at work, so this one did not "
-            "replace it. A retry begins anew. See that no two runs extract the same day at once, by a pool or by "
-            "max_active_runs=1."
+            f"{self.path(relative)} was published by another attempt while this one was in progress, so this one did "
+            "not replace it. A retry starts over. Make sure that no two runs extract the same day concurrently, by a "
+            "pool or by max_active_runs=1."
         )
 
     def _put(self, local: Path, relative: str) -> None:
-        """Publish a file in one step, in place of the one of the same name."""
-        with explained(self.uri(relative), "written"):
+        with explained(self.path(relative), "written"):
             if self._local:
-                disk.replace(local, Path(self._path(relative)))
+                disk.replace(local, Path(self._file(relative)), self._staging(relative))
             else:
-                put(self._fs, local, self._path(relative))
+                # s3fs sends large files in parts, which stay in the bucket if one of them fails.
+                options = {"chunksize": _LARGEST_S3_PUT} if "s3" in self._fs.protocol else {}
+                self._fs.put_file(str(local), self._file(relative), **options)
 
-    def put_text(self, text: str, relative: str) -> None:
-        """Publish a text in one step."""
-        with _written(text) as local:
-            self._put(local, relative)
+    @contextmanager
+    def _locked(self, folder: str) -> Iterator[None]:
+        if not self._local:
+            yield
+            return
+        with explained(self.path(folder), "locked"), disk.locked(Path(self._file(folder))):
+            yield
 
-    def exchange_text(self, text: str, relative: str, held: str | None) -> None:
-        """Publish a text as :meth:`exchange` publishes a file."""
-        with _written(text) as local:
-            self.exchange(local, relative, held)
+    def _info(self, path: str) -> Mapping[str, Any] | None:
+        with suppress(FileNotFoundError):
+            found: Mapping[str, Any] = self._fs.info(path)
+            return found
+        return None
 
-    def remove(self, relative: str) -> None:
-        """Remove a file, if it is there, and what a dead process left of it."""
-        self.sweep(relative)
-        with explained(self.uri(relative), "removed"), suppress(FileNotFoundError):
-            self._fs.rm_file(self._path(relative))
+    def _version(self, info: Mapping[str, Any]) -> str:
+        if self._conditional and info.get(self._conditional.version):
+            return unquoted(info[self._conditional.version])
+        return repr([info.get(name) for name in ("etag", "generation", "ino", "mtime", "last_modified", "size")])
 
-    def sweep(self, relative: str) -> None:
-        """Remove what processes that died while they published a file left beside it."""
-        if self._local:
-            with explained(self.uri(relative), "tidied up"):
-                disk.sweep(Path(self._path(relative)))
+    def _invalidate_cache(self, relative: str) -> None:
+        self._fs.invalidate_cache(self._file(str(PurePosixPath(relative).parent)))
 
-    def _forget(self, relative: str) -> None:
-        """Ask the store itself next, not what was listed earlier."""
-        self._fs.invalidate_cache(self._path(str(PurePosixPath(relative).parent)))
+    def _staging(self, relative: str) -> Path:
+        """Return the folder for copies in progress: only Parquet lies below the folder of a resource."""
+        resource = relative.split("/")[0 if relative[:1] != "_" else 1]
+        return Path(self._file(f"_receipts/{resource}"))
 
-    def _path(self, relative: str) -> str:
+    def _file(self, relative: str) -> str:
         return f"{self._root}/{relative}"
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A local folder that goes when it is no longer needed."""
+    """Make a local folder that is removed afterwards."""
     with temporary(), tempfile.TemporaryDirectory(prefix="cloudlock-") as folder:
         yield Path(folder)
 
 
-@contextmanager
-def _written(text: str) -> Iterator[Path]:
-    with scratch() as folder:
-        local = folder / "text"
-        local.write_text(text, encoding="utf-8")
-        yield local
-
-
 def sha256(local: Path) -> str:
-    """Digest of a file, in hexadecimal."""
+    """Return the digest of a file, in hexadecimal."""
     with local.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def data_file(slice_: Slice) -> str:
-    """Where a slice's records lie, below the resource's folder."""
-    return f"{slice_.partition}/{slice_.name}.parquet"
-
-
-def receipt_file(slice_: Slice) -> str:
-    """Where a slice's receipt lies."""
-    return f"_receipts/{slice_.partition}/{slice_.name}.json"
-
-
-def quarantine_file(slice_: Slice) -> str:
-    """Where the records of a slice lie that could not be kept."""
-    return f"_quarantine/{slice_.partition}/{slice_.name}.jsonl"

@@ -1,22 +1,21 @@
-"""Window -> slices -> receipts."""
+"""Window -> days -> receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_cloudlock.api.resources import resource_named
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
-from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook, status_named
-from airflow_provider_cloudlock.instants import check_window, parse_bound
+from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
+from airflow_provider_cloudlock.instants import midnight
 from airflow_provider_cloudlock.operators.events import announce
-from airflow_provider_cloudlock.threads import one_ahead
+from airflow_provider_cloudlock.operators.window import window_of
+from airflow_provider_cloudlock.resources import resource_named
 
 # pyarrow is imported when the task runs: a Dag file must not pay for it.
 if TYPE_CHECKING:
@@ -25,42 +24,41 @@ if TYPE_CHECKING:
 
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
-    from airflow_provider_cloudlock.lake.slices import Slice
     from airflow_provider_cloudlock.operators.lineage import Lineage
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
     """Extract a window of a Cloudlock resource into Parquet: every record exactly once, or a failed task.
 
-    The window is cut at UTC midnights. Each slice is read, proved whole, and published as one object::
+    Every UTC day that the window touches is published as one object::
 
-        {destination}/{resource}/created_date=YYYY-MM-DD/{start}--{end}.parquet
+        {destination}/{resource}/created_date=YYYY-MM-DD/{resource}-YYYY-MM-DD.parquet
 
-    The same slice always has the same name, so a re-run replaces and never adds; a slice whose records did not change
-    is not written again.
+    A day that is over is extracted whole, whatever part of it lies in the window. A day in progress is extracted up to
+    ``created_before``, or as far as it was before. A re-run overwrites and never appends; an object whose records did
+    not change is not written again.
 
     :param resource: what to extract (templated).
     :param destination: where to, any scheme that ``ObjectStoragePath`` knows, with the store's connection if it needs
-        one: ``s3://aws_default@lake/cloudlock`` (templated).
+        one: ``s3://aws_default@lake/cloudlock`` (templated). It belongs to one Cloudlock tenant.
     :param created_after: first instant of the window, on the records' creation time; without a zone it is UTC
-        (templated). The default is the run's data interval, else the day of its partition.
+        (templated). The default is the run's data interval, else the period of its partition.
     :param created_before: first instant after the window (templated).
-    :param refresh_days: UTC days before the window's first one that are extracted again, so that later dismissals
-        arrive (templated). The window then begins with its first day, whatever the hour.
-    :param status: ``Active`` or ``Dismissed`` to extract these alone (templated). The slice then holds a part, so it
-        needs a destination of its own and another ``on_vanished`` than ``keep``.
-    :param page_size: records asked for in one request, None for what the connection says, else 10,000.
-    :param on_vanished: what becomes of a published record that Cloudlock no longer gives: ``keep`` it, ``drop`` it,
-        or ``fail``.
-    :param max_quarantined: the most records of a slice that may be set apart because they have no id or no creation
-        time; beyond it the task fails.
+    :param refresh_days: UTC days before the window that are extracted again, so that later dismissals arrive
+        (templated).
+    :param status: ``Active`` or ``Dismissed`` to extract only these (templated). They need a destination of their own.
+    :param page_size: records per request, None for what the connection says, else 10,000.
+    :param on_vanished: what becomes of a published record that Cloudlock no longer lists: ``keep`` it, ``drop`` it,
+        or ``fail``. None means ``keep``, or ``drop`` with a ``status``, as records leave a status.
+    :param max_quarantined: the most records of a day that may be quarantined because they have no id or no creation
+        time; the task fails if there are more.
     :param cloudlock_conn_id: the connection to Cloudlock (templated).
-    :return: ``{"resource", "window", "rows", "slices"}``; a slice has ``window``, ``path``, ``rows``, ``bytes``,
-        ``changed``, ``proof``, ``sha256``, ``vanished_kept`` and ``quarantined``. The same is the extra of the event of
-        every outlet asset. There is none when nothing changed; in the run of a partition that is a UTC day there is one
-        for each day that changed, with that day for its partition.
-    :raises AirflowFailException: when a retry cannot help.
-    :raises CloudlockError: when a later try may succeed.
+    :return: ``{"resource", "window", "rows", "slices"}``. There is a slice per day, with ``window``, ``path``, ``uri``,
+        ``rows``, ``bytes``, ``changed``, ``proof``, ``sha256``, ``vanished_kept`` and ``quarantined``. The same is the
+        extra of the event of every outlet asset. No event is emitted if nothing changed; in the run of a partition that
+        is a UTC day there is one for each day that changed, with that day as its partition.
+    :raises AirflowFailException: if a retry cannot help.
+    :raises CloudlockError: if a later try may succeed.
     """
 
     template_fields: Sequence[str] = (
@@ -88,7 +86,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         refresh_days: int | str = 0,
         status: str | None = None,
         page_size: int | None = None,
-        on_vanished: OnVanished = "keep",
+        on_vanished: OnVanished | None = None,
         max_quarantined: int = 0,
         cloudlock_conn_id: str = CloudlockHook.default_conn_name,
         **kwargs: Any,
@@ -104,15 +102,15 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         self.on_vanished = on_vanished
         self.max_quarantined = max_quarantined
         self.cloudlock_conn_id = cloudlock_conn_id
-        if on_vanished not in ("keep", "drop", "fail"):
-            raise CloudlockConfigError(f"on_vanished={on_vanished!r} is not known. Give keep, drop or fail.")
+        if on_vanished not in (None, "keep", "drop", "fail"):
+            raise CloudlockConfigError(f"Unknown on_vanished={on_vanished!r}. Give keep, drop or fail.")
         if type(max_quarantined) is not int or max_quarantined < 0:
             raise CloudlockConfigError(f"max_quarantined={max_quarantined!r} is not a whole number of at least 0.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Extract the window."""
         self._running = True
-        # Those that an earlier run in this process told nothing, and so left out, are told again.
+        # Restore outlets that a previous execute() cleared: dag.test() reuses the operator.
         self._outlets = self.outlets = self._outlets or self.outlets
         try:
             return self._execute(context)
@@ -124,105 +122,78 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             self._running = False
 
     def on_kill(self) -> None:
-        """Stop at once when Airflow asks for it by a signal: what is not published yet is not published."""
+        """Stop immediately: days that are not published yet stay as they are."""
         if self._running:
-            raise SystemExit("The task was asked to stop. What was published so far is whole; a retry goes on.")
+            raise SystemExit("The task was stopped. The days published so far are complete; a retry starts over.")
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
-        """Tell OpenLineage what was read and written, also by a task that failed."""
+        """Return what was read and written, also by a task that failed."""
         from airflow_provider_cloudlock.operators.lineage import facets_of
 
         return facets_of(self._lineage)
 
     def _execute(self, context: Context) -> dict[str, Any]:
         resource = resource_named(self.resource)
-        status = status_named(resource, self.status)
-        if status is not None and self.on_vanished == "keep":
+        status = resource.status_value(self.status)
+        on_vanished = self.on_vanished or ("keep" if status is None else "drop")
+        if status is not None and on_vanished == "keep":
             raise CloudlockConfigError(
-                f"status={status!r} with on_vanished='keep' would keep every record that leaves that status. Give "
-                "on_vanished='drop' or 'fail'."
+                f"status={status!r} with on_vanished='keep' would keep every record that leaves that status. Leave out "
+                "on_vanished, or give 'drop' or 'fail'."
             )
-        start, end = self._window(context)
+        run_window = window_of(context, self.created_after, self.created_before)
+        start, end = self._first_day(run_window[0]), run_window[1]
 
-        from airflow_provider_cloudlock.lake.memory import be_frugal
+        from airflow_provider_cloudlock.lake.memory import limit_malloc_arenas
 
-        be_frugal()
+        limit_malloc_arenas()
         from airflow_provider_cloudlock.lake.decode import ArrowFormat
-        from airflow_provider_cloudlock.lake.publish import superseded_by
-        from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
-        from airflow_provider_cloudlock.lake.slices import slices_of
+        from airflow_provider_cloudlock.lake.publish import Publisher
+        from airflow_provider_cloudlock.lake.schema import Layout
         from airflow_provider_cloudlock.operators.destination import store_at
         from airflow_provider_cloudlock.operators.extraction import Extraction
         from airflow_provider_cloudlock.operators.lineage import Lineage
 
-        layout = Layout(SCHEMAS[resource.name], resource.key, resource.time_fields)
+        layout = Layout.of(resource)
         hook = CloudlockHook(self.cloudlock_conn_id)
         with closing(hook.client):
             reader = hook.reader(resource, ArrowFormat(layout), self.page_size)
-            store = store_at(self.destination, resource.name)
+            store = store_at(self.destination)
             store.check()
-            slices = slices_of(start, end)
-            for each in {slices[0], slices[-1]}:  # only a part of a day can overlap what is published
-                superseded_by(each, store)
-
-            extraction = Extraction(resource, reader, store, layout, status, self.on_vanished, self.max_quarantined)
+            publisher = Publisher(store, layout, hook.tenant, status, on_vanished)
+            filters = {resource.status: status} if resource.status and status else {}
+            extraction = Extraction(reader, publisher, hook.tenant, status, filters, self.max_quarantined)
             api = f"{hook.client.base_url}/{resource.path}"
-            lineage = self._lineage = Lineage(api, self.destination, resource.name, layout, start, end)
-            receipts: dict[Slice, Receipt] = {}
-            reads = (partial(extraction.read, each) for each in slices)
-            for each, (found, held) in zip(slices, one_ahead(reads), strict=True):  # one is read, one published
-                receipts[each] = extraction.publish(each, found, held)
-                self._log_receipt(receipts[each])
-                lineage.add(receipts[each])
+            lineage = self._lineage = Lineage(api, self.destination, layout, start, end)
+            receipts: dict[date, Receipt] = {}
+            for day, receipt in extraction.run(start, end):
+                receipts[day] = receipt
+                self.log.info("%s: %d rows, %s", day, receipt.rows, "written" if receipt.changed else "unchanged")
+                lineage.add(receipt)
+            self.log.info(
+                "%s from %s to %s: %d rows in %d days, %d API requests",
+                resource.name,
+                min(receipts),
+                max(receipts),
+                sum(receipt.rows for receipt in receipts.values()),
+                len(receipts),
+                hook.client.requests,
+            )
             result = {
                 "resource": resource.name,
                 "window": [start.isoformat(), end.isoformat()],
                 "rows": sum(receipt.rows for receipt in receipts.values()),
                 "slices": [receipt.summary() for receipt in receipts.values()],
             }
-            announce(self, context, result, receipts, extraction.note_announced)
+            announce(self, context, run_window, result, receipts, extraction.note_announced)
         return result
 
-    def _log_receipt(self, receipt: Receipt) -> None:
-        self.log.info(
-            "%s [%s, %s): %d rows, %s, %s in %d requests",
-            receipt.resource,
-            *receipt.window,
-            receipt.rows,
-            "written" if receipt.changed else "unchanged",
-            receipt.proof.replace("_", " "),
-            receipt.requests,
-        )
-
-    def _window(self, context: Context) -> tuple[datetime, datetime]:
-        """Tell the window: the one given, else the run's."""
-        given: tuple[object, object] = (self.created_after, self.created_before)
-        if given == (None, None):
-            given = (context.get("data_interval_start"), context.get("data_interval_end"))
-        partition = context.get("partition_date")
-        if given == (None, None) and partition is not None:
-            given = (partition, parse_bound("partition_date", partition) + timedelta(days=1))
-        if given == (None, None):
-            raise CloudlockConfigError(
-                "This run has no data interval and no partition, so there is no window to extract. Give created_after "
-                "and created_before, trigger the run with a logical date, or schedule the Dag with "
-                "CronDataIntervalTimetable."
-            )
-        if None in given:
-            raise CloudlockConfigError("Give both created_after and created_before, or neither for the run's window.")
-        start, end = (
-            parse_bound(name, value) for name, value in zip(("created_after", "created_before"), given, strict=True)
-        )
-        check_window(start, end)
-        try:
-            days = self._days()
-            # Of whole days, as a window that does not begin at midnight would cut those that are published.
-            return (start.replace(hour=0, minute=0, second=0, microsecond=0) if days else start) - timedelta(days), end
-        except OverflowError:
-            raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} reaches before the year 1.") from None
-
-    def _days(self) -> int:
+    def _first_day(self, start: datetime) -> datetime:
+        """Return where the extraction begins: with the first day to refresh, else with the window."""
         text = str(self.refresh_days)
         if isinstance(self.refresh_days, bool) or not (text.isascii() and text.isdigit()) or len(text) > 4:
             raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} is not a whole number from 0 to 9999.")
-        return int(text)
+        try:
+            return midnight(start) - timedelta(days=int(text)) if int(text) else start
+        except OverflowError:
+            raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} reaches before the year 1.") from None

@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-#: What a reader looks for first in a receipt.
-RECEIPT = ("window", "rows", "proof", "pages", "requests", "reported_total", "outside_window", "sha256", "extracted_at")
+#: Fields of a receipt that matter most to a first reader.
+RECEIPT = ("window", "rows", "proof", "range", "pages", "requests", "reported_total", "sha256", "extracted_at")
 
 
 class Warehouse:
@@ -68,22 +68,23 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 def lake_tree(lake: Path) -> list[str]:
     """Draw the files of a lake, with the days in the middle left out."""
-    root = lake / "threats"
-    lines = [f"  {root}"]
-    for noun, folder, mark in (("Parquet objects", ".", "├──"), ("receipts", "_receipts", "└──")):
-        files = sorted((root / folder).glob("created_date=*/*"))
-        shown = (f"{file.relative_to(root)!s:<75}{file.stat().st_size / 1000:6.1f} kB" for file in files)
+    lines = [f"  {lake}"]
+    for noun, pattern, mark in (
+        ("Parquet objects", "threats/created_date=*/*.parquet", "├──"),
+        ("receipts", "_receipts/threats/*.json", "└──"),
+    ):
+        files = sorted(lake.glob(pattern))
+        shown = (f"{file.relative_to(lake)!s:<75}{file.stat().st_size / 1000:6.1f} kB" for file in files)
         first, *between, last = shown
         lines += [f"  ├── {first}", f"  ├── ... {len(between)} more {noun}", f"  {mark} {last}"]
     return lines
 
 
 def receipts(lake: Path) -> list[str]:
-    """Return a table of every receipt, a line each."""
-    files = sorted((lake / "threats" / "_receipts").glob("created_date=*/*.json"))
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    counts = ("rows", "proof", "pages", "requests", "outside_window", "vanished_kept")
-    header = ["Day", "Rows", "Proof", "Pages", "Requests", "Outside window", "Vanished kept", "Last extracted"]
+    """Return a table of all receipts, one per line."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(lake.glob("_receipts/threats/*.json"))]
+    counts = ("rows", "proof", "pages", "requests", "vanished_kept")
+    header = ["Day", "Rows", "Proof", "Pages of range", "Requests of range", "Vanished kept", "Last extracted"]
     return table(
         header,
         [[each["window"][0][:10], *(str(each[name]) for name in counts), each["extracted_at"]] for each in found],
@@ -91,7 +92,7 @@ def receipts(lake: Path) -> list[str]:
 
 
 def receipt_lines(lake: Path, part: dict[str, Any]) -> list[str]:
-    """Show the receipt of a slice, without what is of no interest to a first reader."""
-    (file,) = (lake / "threats" / "_receipts").glob(f"*/{Path(part['path']).stem}.json")
+    """Return the fields of a slice's receipt that matter most to a first reader."""
+    file = lake / "_receipts" / "threats" / f"{part['window'][0][:10]}.json"
     receipt = json.loads(file.read_text(encoding="utf-8"))
     return [f"  {name:<16}{receipt[name]}" for name in RECEIPT]

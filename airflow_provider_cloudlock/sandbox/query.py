@@ -16,7 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_LIMIT = 100_000
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+from airflow_provider_cloudlock.resources import resource_named
+
+_RESOURCE = resource_named("threats")
+
+MAX_LIMIT = _RESOURCE.page_cap
 DEFAULT_LIMIT = 20
 
 OrderKey = Literal["created_at", "updated_at", "start_time", "id"]
@@ -50,7 +55,7 @@ class Query:
     offset: int = 0
     created_after: datetime.datetime | None = None
     created_before: datetime.datetime | None = None
-    status: Literal["ACTIVE", "DISMISSED"] | None = None
+    status: str | None = None
     order: OrderKey = "created_at"
     descending: bool = True
 
@@ -112,15 +117,12 @@ def _instant(given: dict[str, str], name: str) -> datetime.datetime | None:
         raise refusal from error
 
 
-def _status(given: dict[str, str]) -> Literal["ACTIVE", "DISMISSED"] | None:
-    match given.get("status", "").upper():
-        case "ACTIVE":
-            return "ACTIVE"
-        case "DISMISSED":
-            return "DISMISSED"
-    if "status" in given:
-        raise BadParameter(f"status must be Dismissed or Active, not {given['status']!r}.")
-    return None
+def _status(given: dict[str, str]) -> str | None:
+    try:
+        status = _RESOURCE.status_value(given.get("status"))
+    except CloudlockConfigError as error:
+        raise BadParameter(str(error)) from error
+    return status and status.upper()
 
 
 def _order(given: dict[str, str]) -> tuple[OrderKey, bool]:

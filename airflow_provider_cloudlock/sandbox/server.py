@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
+from airflow_provider_cloudlock.resources import resource_named
 from airflow_provider_cloudlock.sandbox.anomalies import Anomaly
 from airflow_provider_cloudlock.sandbox.query import MAX_LIMIT, BadParameter, Query, parse_query
 from airflow_provider_cloudlock.sandbox.tenant import Tenant, instant, utc
 from airflow_provider_cloudlock.sandbox.transport import Server
 
-THREATS = "/api/v2/threats"
+THREATS = f"/api/v2/{resource_named('threats').path}"
 DAYS_BACK = 30
 
 

@@ -129,7 +129,7 @@ group by cast(date_trunc('week', opened_at at time zone 'UTC') as date), threat_
 --              a status that Cloudlock does not document
 create or replace view cloudlock_threats_open_by_day as
 with recursive loaded as (
-    -- Loaded windows never overlap, nor does one reach over midnight.
+    -- There is one load per day; its window ends early if the day was in progress when it was extracted.
     select
         cast(window_start at time zone 'UTC' as date) as day,
         sum(extract(epoch from window_end) - extract(epoch from window_start)) as seconds

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from airflow_provider_cloudlock.api.client import CloudlockClient
-from airflow_provider_cloudlock.api.envelope import RecordFormat
-from airflow_provider_cloudlock.api.resources import THREATS
+from airflow_provider_cloudlock.api.records import RecordFormat
+from airflow_provider_cloudlock.resources import RESOURCES
 from tests.support import Record, Tenant
 
 
@@ -27,8 +27,8 @@ def client_of(tenant: Tenant, base: str | None = None, **options: Any) -> Iterat
 def ask(client: CloudlockClient, parse: Callable[[bytes], Any] | None = None, **parameters: str) -> list[Record]:
     """Ask for one page of records."""
     asked = {"order": "created_at", "limit": "100", "offset": "0", **parameters}
-    page = client.get("threats", asked, parse or RecordFormat(THREATS).decode)
-    return list(page.records.values()) if parse is None else page
+    page = client.get("threats", asked, parse or RecordFormat(RESOURCES["threats"]).decode)
+    return [record for _, record in page.records.values()] if parse is None else page
 
 
 def everything_said(error: BaseException) -> str:

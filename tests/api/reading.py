@@ -7,22 +7,25 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_cloudlock.api.envelope import RecordFormat, Records
-from airflow_provider_cloudlock.api.paging import Reader, ResultSet
-from airflow_provider_cloudlock.api.resources import THREATS, Query, Resource
+from airflow_provider_cloudlock.api.endpoint import Endpoint
+from airflow_provider_cloudlock.api.pagination.reader import Reader, ResultSet
+from airflow_provider_cloudlock.api.query import Query
+from airflow_provider_cloudlock.api.records import RecordFormat, Records
 from airflow_provider_cloudlock.lake.decode import ArrowFormat
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
+from airflow_provider_cloudlock.lake.schema import Layout
 from airflow_provider_cloudlock.pages import PageFormat
+from airflow_provider_cloudlock.resources import RESOURCES, Resource
 from tests.api.asking import client_of
 from tests.support import Record, Tenant, day_of_records
 
+THREATS = RESOURCES["threats"]
 BEFORE, DAY, NEXT, AFTER = (f"2026-01-0{n}" for n in range(1, 5))
 START, END = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
 WINDOW = Query(start=START, end=END)
 
 FORMATS: dict[str, Callable[[], PageFormat[Any, Any]]] = {
     "dicts": lambda: RecordFormat(THREATS),
-    "arrow": lambda: ArrowFormat(Layout(SCHEMAS["threats"], THREATS.key, THREATS.time_fields)),
+    "arrow": lambda: ArrowFormat(Layout.of(THREATS)),
 }
 
 
@@ -41,7 +44,7 @@ def reader_of(
 ) -> Iterator[Reader[Any, Any]]:
     """Make a reader of a tenant, for pages of dicts or of Arrow."""
     with client_of(tenant) as client:
-        yield Reader(client, resource, FORMATS[kind](), page_size, connections)
+        yield Reader(Endpoint(client, resource, FORMATS[kind](), page_size, connections=connections))
 
 
 def read(
@@ -69,7 +72,9 @@ def rows(result: ResultSet[Any]) -> list[dict[str, Any]]:
     return (
         list(found)
         if isinstance(found, Records)
-        else [row for table in found.as_they_came() for row in table.to_pylist()]
+        else [
+            row for day in sorted(found.days()) for table in found.day(day).in_order(1000) for row in table.to_pylist()
+        ]
     )
 
 

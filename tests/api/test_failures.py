@@ -97,7 +97,7 @@ def test_a_silent_server_is_not_quoted() -> None:
     ],
 )
 def test_retry_after_in_seconds(value: str, seconds: float | None) -> None:
-    assert failures.retry_after({"Retry-After": value}) == seconds
+    assert failures.retry_after({"Retry-After": value}, 429) == seconds
     error = failure(429, Retry_After=value)
     assert isinstance(error, CloudlockUnavailableError)
     assert error.retry_after == seconds
@@ -108,11 +108,34 @@ def test_retry_after_as_a_date_is_measured_by_the_servers_own_clock() -> None:
     now = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)  # years behind ours
     later = format_datetime(now + timedelta(seconds=30), usegmt=True)
     date = format_datetime(now, usegmt=True)
-    assert failures.retry_after({"Retry-After": later, "Date": date}) == 30
-    assert failures.retry_after({"Retry-After": date, "Date": later}) == 0
-    assert failures.retry_after({"Retry-After": later}) == 0
+    assert failures.retry_after({"Retry-After": later, "Date": date}, 503) == 30
+    assert failures.retry_after({"Retry-After": date, "Date": later}, 503) == 0
+    assert failures.retry_after({"Retry-After": later}, 503) == 0
     ahead = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 28 <= (failures.retry_after({"Retry-After": ahead, "Date": "broken"}) or 0) <= 30
+    assert 28 <= (failures.retry_after({"Retry-After": ahead, "Date": "broken"}, 503) or 0) <= 30
+
+
+DATE = "Fri, 02 Jan 2026 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"RateLimit-Reset": "30"}, 30),
+        (429, {"X-RateLimit-Reset": "30"}, 30),
+        (429, {"X-RateLimit-Reset": "1767312030", "Date": DATE}, 30),
+        (429, {"RateLimit-Reset": "1767311999", "Date": DATE}, 0),
+        (429, {"RateLimit-Reset": "30", "Retry-After": "2"}, 2),
+        (429, {"RateLimit-Reset": "30", "Retry-After": "-2"}, None),
+        (429, {"RateLimit-Reset": "soon", "X-RateLimit-Reset": "7"}, 7),
+        (429, {"RateLimit-Reset": "0"}, None),
+        (502, {"X-RateLimit-Reset": "30", "X-RateLimit-Remaining": "12"}, None),
+        (502, {"X-RateLimit-Reset": "30"}, None),
+        (503, {"X-RateLimit-Reset": "30", "X-RateLimit-Remaining": "0"}, 30),
+    ],
+)
+def test_end_of_rate_limit_counts_like_retry_after(status: int, headers: dict[str, str], seconds: float | None) -> None:
+    assert failures.retry_after(CaseInsensitiveDict(headers), status) == seconds
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def report(
     """Print what each place holds, and return the exit status."""
     end = str(END + timedelta(days=1))
     given = held(tenant.window(dates[0], end))
-    lake = Lake(folder / "cloudlock/lake/threats")
+    lake = Lake(folder / "cloudlock/lake")
     places = {
         "lake": held(row for row in lake.rows()),
         "DuckDB": in_duckdb(folder),
@@ -171,7 +171,7 @@ def report(
     for place, found in places.items():
         print(f"{place:10} {len(found):8}  {'yes' if found == given else 'NO'}")
     os.environ["AIRFLOW_CONN_CLOUDLOCK_DEFAULT"] = connection(tenant)
-    one_by_one = Lake(folder / "one by one/threats")
+    one_by_one = Lake(folder / "one by one")
     for day in dates:
         after = str(date.fromisoformat(day) + timedelta(days=1))
         operator(one_by_one.destination, day, after).execute({})

@@ -1,4 +1,4 @@
-"""What is measured: each case is a table, each entry of it a line."""
+"""The cases: each case is a table, each entry a line of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a server is: see its options."""
+    """Options of a server: see its command line."""
 
     days: int
     rows: int
@@ -25,7 +25,7 @@ class Setting:
     gzip: bool = False
 
     def options(self) -> list[str]:
-        """Return them as the server's command line has them."""
+        """Return the command line options."""
         named = {"days": self.days, "rows": self.rows, "page-cap": self.page_cap, "latency": self.latency}
         named["odd"] = self.odd
         written = [part for name, value in named.items() for part in (f"--{name}", str(value))]
@@ -36,14 +36,14 @@ class Setting:
 class Entry:
     """One contender under one setting.
 
-    :param label: what the line is called.
-    :param contender: whose script is run.
-    :param setting: of the server it reads.
-    :param window: what it reads: the part of the server's days, from the first one on.
-    :param start: where the window starts.
-    :param page: records to ask for in one request.
-    :param extra: more for the script; for the provider the extra of its connection.
-    :param again: whether it finds what the entry before it has left.
+    :param label: name of the line.
+    :param contender: name of the script.
+    :param setting: options of the server.
+    :param window: length of the window.
+    :param start: start of the window.
+    :param page: records per request.
+    :param extra: further arguments of the script; for the provider the extra of its connection.
+    :param again: whether it runs on the output of the entry before it.
     """
 
     label: str
@@ -56,7 +56,7 @@ class Entry:
     again: bool = False
 
     def arguments(self, url: str, token: str, folder: str) -> list[str]:
-        """Return those of the script."""
+        """Return the arguments of the script."""
         bounds = [self.start.isoformat(), (self.start + self.window).isoformat()]
         return [url, token, folder, *bounds, str(self.page), json.dumps(self.extra)]
 
@@ -65,10 +65,10 @@ class Entry:
 class Case:
     """A table.
 
-    :param title: what stands above it.
+    :param title: title of the table.
     :param entries: its lines, run in this order in every round.
-    :param overhead: whether it is about the time beside the requests, instead of about rows.
-    :param requests: whether the requests that the server saw are told.
+    :param overhead: whether it shows the time beside the requests, instead of figures per record.
+    :param requests: whether it shows the number of requests.
     """
 
     title: str
@@ -80,8 +80,8 @@ class Case:
 def cases(scale: float, peer_scale: float) -> dict[str, Case]:
     """Return all cases by name.
 
-    :param scale: factor on the records of a day.
-    :param peer_scale: the part of the window that peers read where there are more records than those of one day.
+    :param scale: factor on the records per day.
+    :param peer_scale: the part of the window that other tools read in the large cases.
     """
     part = f"; other tools read the first {peer_scale * 100:g} % of the window" if peer_scale < 1 else ""
     day, large, few = (max(1, round(rows * scale)) for rows in (100_000, 1_000_000, 20_000))
@@ -98,7 +98,7 @@ def cases(scale: float, peer_scale: float) -> dict[str, Case]:
         "latency": _latency(day, few),
         "odd": _odd(day),
         "gzip": Case(
-            f"One day of {day:,} records, compressed on the wire (the server takes its time to compress)",
+            f"One day of {day:,} records, compressed on the wire (the server compresses each response)",
             [_entry(name, Setting(1, day, gzip=True)) for name in ("provider", "floor", "fetch_only")],
         ),
         "empty": _empty(),
@@ -129,7 +129,7 @@ def _page_caps(day: int) -> Case:
         for name in ("provider", "floor", "plain_loop"):
             entries.append(_entry(name, setting, f"{name}, cap {cap:,}", page=max(cap, PAGE)))
     return Case(
-        f"One day of {day:,} records, pages capped by the server (asked for: {PAGE:,}, or the cap where it is more)",
+        f"One day of {day:,} records, pages capped by the server (page size: {PAGE:,}, or the cap if that is more)",
         entries,
         requests=True,
     )
@@ -145,7 +145,7 @@ def _latency(day: int, few: int) -> Case:
         (large, {"max_connections": 4}, f"{PAGE:,} a page, 4 connections"),
     ]
     return Case(
-        f"200 ms before each answer: {few:,} records with pages capped at 100, {day:,} with {PAGE:,} a page",
+        f"200 ms before each response: {few:,} records with pages capped at 100, {day:,} with {PAGE:,} a page",
         [_entry("provider", setting, f"provider, {label}", extra=extra) for setting, extra, label in tries],
         requests=True,
     )
@@ -165,7 +165,7 @@ def _odd(day: int) -> Case:
 def _empty() -> Case:
     setting, later = Setting(1, 1), BEGINNING + timedelta(days=10)
     return Case(
-        "Nothing to extract: what takes time beside the answers, the import of pyarrow included",
+        "Nothing to extract: what takes time beside the requests",
         [
             _entry(
                 "provider",

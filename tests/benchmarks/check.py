@@ -1,6 +1,6 @@
-"""What really is in the Parquet that a contender left: ``python -m tests.benchmarks.check FOLDER`` prints JSON.
+"""Count the records in the Parquet files of a contender: ``python -m tests.benchmarks.check FOLDER`` prints JSON.
 
-It is a process of its own, so that the one that starts the contenders stays small.
+It runs in a process of its own, so that the one that starts the contenders stays small.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 
 def counts(folder: Path) -> dict[str, int]:
-    """Count rows, different ids and the sum of ``event_count`` of all files that hold both; empty without any."""
+    """Return rows, distinct ids and the sum of ``event_count`` of all files with both columns; empty without any."""
     found = []
     for path in sorted(folder.rglob("*.parquet")):
         with pq.ParquetFile(path) as file:

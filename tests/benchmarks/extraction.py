@@ -1,12 +1,13 @@
-"""How fast and how small is the extraction, beside other means to the same end?
+"""Compare speed and memory of the extraction with those of other tools.
 
 ``python -m tests.benchmarks.extraction`` prints a Markdown table for each case. Every run is a process of its own
-against a server in another one; a round runs every contender once, one after another, and the figures are medians of
-the rounds. What each run left is counted against what the server holds. Compare ratios within one table: machines
-differ, and are noisy.
+against a server in another process. A round runs every contender once, one after another; the figures are medians of
+the rounds. The records that each run wrote are compared with those of the server. Compare ratios within one table:
+machines differ and are noisy.
 
-Wall time, CPU and peak memory are the contender's alone, beyond its imports. The provider imports pyarrow when it runs,
-so that counts for it; and it alone proves, sorts, hashes, reads back and receipts what it writes.
+Wall time, CPU time and peak memory are those of the contender's own process, without the processes that it starts. They
+are measured from after the imports: the peak is the highest resident memory minus the resident memory at that moment.
+The provider verifies, sorts, hashes and reads back what it writes, and writes receipts; the other contenders do not.
 """
 
 from __future__ import annotations

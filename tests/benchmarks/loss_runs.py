@@ -1,4 +1,4 @@
-"""Runs a tool against a server with one trouble, each in a process of its own, and judges what it left."""
+"""Run a tool against a server with one fault, in a process of its own, and judge its output."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tests.benchmarks.loss_verdict import Verdict, compare, ids_in
 from tests.benchmarks.peers import command, environment
 from tests.support import Tenant, ids
 
-#: Longer than any tool's retries take here, in seconds.
-_PATIENCE = 90
+#: Limit of one run in seconds; no tool's retries take longer.
+_TIMEOUT = 90
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What is run.
+    """A tool.
 
-    :param label: what its column is called.
-    :param package: whose version stands beside the label.
-    :param contender: whose environment it runs in, and whose script when it has none of its own.
-    :param script: its own.
+    :param label: name of its column.
+    :param package: package whose version is shown beside the label.
+    :param contender: contender in whose environment it runs.
+    :param script: its script, if that is not the contender's.
     """
 
     label: str
@@ -37,7 +37,7 @@ class Tool:
     script: str = ""
 
     def command(self) -> list[str]:
-        """Return what runs it, without the arguments."""
+        """Return the command that runs it, without the arguments."""
         *runner, script = command(self.contender)
         return [*runner, str(Path(script).with_name(self.script)) if self.script else script]
 
@@ -52,7 +52,7 @@ TOOLS = {
 
 
 def run(tool: Tool, trouble: Trouble) -> Verdict:
-    """Run a tool against a trouble of its own."""
+    """Run a tool against a new server with a fault."""
     with tempfile.TemporaryDirectory() as home, trouble.server() as tenant:
         folder = Path(home, "output")
         folder.mkdir()
@@ -63,7 +63,7 @@ def run(tool: Tool, trouble: Trouble) -> Verdict:
         )
         seen = {"leaked": _leaked(tenant, printed + errors, Path(home)), "requests": len(tenant.seen)}
         if code is None:
-            return Verdict("hung", why=f"still running after {_PATIENCE} s", **seen)
+            return Verdict("hung", why=f"still running after {_TIMEOUT} s", **seen)
         if code:
             return Verdict("failed", why=_last_words(errors or printed, code), **seen)
         told = json.loads(printed.splitlines()[-1])
@@ -72,7 +72,7 @@ def run(tool: Tool, trouble: Trouble) -> Verdict:
 
 
 def _ended(arguments: list[str], home: str) -> tuple[int | None, str, str]:
-    """Run to the end: exit code, or None when that did not come; standard output and error."""
+    """Run a command; return its exit code, None if it did not end in time, and its standard output and error."""
     variables = environment(home) | {"BENCHMARK_LOGS": "1"}
     variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
     with subprocess.Popen(
@@ -85,7 +85,7 @@ def _ended(arguments: list[str], home: str) -> tuple[int | None, str, str]:
         start_new_session=True,
     ) as process:
         try:
-            printed, errors = process.communicate(timeout=_PATIENCE)
+            printed, errors = process.communicate(timeout=_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # uv has a child, which must go with it
             return None, *process.communicate()
@@ -93,12 +93,12 @@ def _ended(arguments: list[str], home: str) -> tuple[int | None, str, str]:
 
 
 def _leaked(tenant: Tenant, printed: str, home: Path) -> bool:
-    """Tell whether the token is where it should not be."""
+    """Return whether the token is in logs or files, or was sent to another host."""
     return tenant.token in printed or any(_strayed(tenant)) or _lies_about(tenant.token, home)
 
 
 def _strayed(tenant: Tenant) -> Iterator[bool]:
-    """Tell of each request whether it brought the token to another host."""
+    """Yield for each request whether it sent the token to another host."""
     for request in tenant.seen:
         own = f"http://{request.headers['Host']}" == tenant.url
         yield not own and tenant.token in str(request.headers)

@@ -1,4 +1,4 @@
-"""Is what a tool left the truth? And the table of all that."""
+"""Verdicts on the output of tools, and the table of them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one tool came through one trouble.
+    """The result of one tool with one fault.
 
-    :param ended: ``green`` is exit code 0, whatever it left.
-    :param missing: records that were there all the time and are not in the output.
-    :param doubled: ids that are there more than once.
-    :param invented: ids that never were.
-    :param leaked: whether the token is in what it printed or left, or went to another host.
-    :param why: its own last words, when it failed.
-    :param requests: what the server saw.
-    :param versions: of what it is made of; empty when it failed.
+    :param ended: ``green`` is exit code 0, whatever the output.
+    :param missing: records that existed throughout and are not in the output.
+    :param doubled: ids that are in the output more than once.
+    :param invented: ids that never existed.
+    :param leaked: whether the token is in logs or files, or was sent to another host.
+    :param why: last line of its error output, if it failed.
+    :param requests: number of requests.
+    :param versions: versions of its packages; empty if it failed.
     """
 
     ended: Literal["green", "failed", "hung"]
@@ -37,11 +37,11 @@ class Verdict:
 
     @property
     def silent_loss(self) -> bool:
-        """Whether rows are missing and nobody is told."""
+        """Whether it succeeded with records missing."""
         return self.ended == "green" and self.missing > 0
 
     def __str__(self) -> str:
-        """Write it as it stands in the table."""
+        """Return the text for the table."""
         if self.ended == "green":
             counts = {"missing": self.missing, "doubled": self.doubled, "invented": self.invented}
             wrong = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
@@ -52,11 +52,11 @@ class Verdict:
 
 
 def compare(got: Iterable[str], steady: Iterable[str], ever: Iterable[str]) -> dict[str, int]:
-    """Compare the ids that a tool brought with the truth.
+    """Compare the ids of an output with those of the server.
 
-    :param got: with repetitions.
-    :param steady: ids that were there all the time.
-    :param ever: ids that were there at any time.
+    :param got: ids of the output, with repetitions.
+    :param steady: ids that existed throughout.
+    :param ever: ids that existed at any time.
     """
     counts = Counter(got)
     return {
@@ -80,15 +80,15 @@ def ids_in(folder: Path) -> list[str]:
 
 
 def table(titles: dict[str, str], labels: dict[str, str], verdicts: dict[tuple[str, str], Verdict]) -> str:
-    """Write the table in Markdown.
+    """Return the table in Markdown.
 
-    :param titles: of the troubles, by name.
-    :param labels: of the tools, by name.
-    :param verdicts: by the names of tool and trouble.
+    :param titles: titles of the faults by name.
+    :param labels: labels of the tools by name.
+    :param verdicts: verdicts by the names of tool and fault.
     """
     rows = [["fault", *labels.values()], ["---"] * (len(labels) + 1)]
     rows += [[title, *(str(verdicts[tool, name]) for tool in labels)] for name, title in titles.items()]
-    rows.append(["**green with rows missing**", *(f"**{losses(verdicts, tool)}**" for tool in labels)])
+    rows.append(["**green with records missing**", *(f"**{losses(verdicts, tool)}**" for tool in labels)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

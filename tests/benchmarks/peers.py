@@ -1,7 +1,6 @@
-"""The contenders: which script each one is, and what runs it.
+"""The contenders, and how to run them.
 
-Other tools run in throw-away environments that uv makes, so that nothing of theirs has to be installed beside the
-provider.
+Other tools run in temporary environments that uv creates, so that they need not be installed beside the provider.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SCRIPTS = {
     "http_operator": "http_operator",
 }
 
-#: What the environment of a peer is made of; this is the one place where the versions stand.
+#: Packages of each peer's environment, with their versions.
 PEERS = {
     "dlt_rest": ("dlt[filesystem,parquet]==1.31.0", _PYARROW),
     "airbyte": ("airbyte-cdk==7.39.1", _PYARROW),
@@ -50,16 +49,16 @@ for folder in sys.path:
 
 
 def command(contender: str) -> list[str]:
-    """Return what runs a contender's script, without the arguments of the script."""
+    """Return the command that runs a contender's script, without the arguments of the script."""
     script = str(Path(__file__).with_name("contenders") / f"{SCRIPTS[contender]}.py")
     python = [*_uv(contender, "--offline"), "python"] if contender in PEERS else [sys.executable]
     return [*python, script]
 
 
 def environment(home: str) -> dict[str, str]:
-    """Return the variables that every contender sees.
+    """Return the environment variables of every contender.
 
-    :param home: a folder where Airflow may keep its own files.
+    :param home: home folder of Airflow.
     """
     # This project's environment is none of a peer's business, and everybody may keep what was compiled.
     hidden = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
@@ -71,9 +70,9 @@ def environment(home: str) -> dict[str, str]:
 
 
 def prepare(contender: str, home: str) -> str | None:
-    """Make the environment of a peer, so that no time goes into it later.
+    """Create the environment of a peer, so that its runs do not spend time on that.
 
-    :return: what went wrong, None when it stands.
+    :return: why it could not be created, None if it exists.
     """
     if shutil.which("uv") is None:
         return "uv is not on the path"

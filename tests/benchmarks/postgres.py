@@ -1,8 +1,8 @@
-"""How fast does a slice come into Postgres, as Arrow and row by row?
+"""Measure how fast a day is loaded into Postgres, as Arrow and row by row.
 
-``python -m tests.benchmarks.postgres`` starts a server and loads one slice into empty tables of the same kind, in turn
-as the sample Dag does it, and with ``PostgresHook.insert_rows`` of the official provider. Both begin with the Parquet
-file and end with the same rows committed; what the sample Dag does besides (the copy, the hash, the ledger) counts.
+``python -m tests.benchmarks.postgres`` starts a server and loads one day into empty tables of the same kind, in turns
+with the ``load`` of the sample DAG and with ``PostgresHook.insert_rows`` of the official provider. Both start from the
+Parquet file and commit the same rows; the copy, the hash and the ledger of the sample DAG count.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tests.benchmarks.query import FIRST, _ours, _spool
+from tests.benchmarks.query import FIRST, records_of, write_object
 from tests.support.postgres import postgres
 
 sys.path.append(str(Path(__file__).parents[2] / "dags"))
@@ -52,7 +52,7 @@ def _row_by_row(file: Path, schema: str) -> None:
 
 
 def _cells(records: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """Make rows of records. The hook makes JSON of every list, which an array does not take: those are written here."""
+    """Yield rows. The hook turns every list into JSON, which array columns do not accept: they are written here."""
     for record in records:
         record["users"] = json.dumps(record["users"])
         for name in ("platforms", "locations"):
@@ -60,11 +60,11 @@ def _cells(records: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
         yield tuple(record.values())
 
 
-_LOADERS: dict[str, Callable[[Path, str], None]] = {"Arrow, as the sample Dag": _as_arrow, "insert_rows": _row_by_row}
+_LOADERS: dict[str, Callable[[Path, str], None]] = {"Arrow, as the sample DAG": _as_arrow, "insert_rows": _row_by_row}
 
 
 def _seconds(loader: Callable[[Path, str], None], file: Path, schema: str) -> tuple[float, str]:
-    """Measure one load, and return a hash of what it left."""
+    """Return how long a load takes, and a hash of the loaded rows."""
     hook = PostgresHook(CONNECTION)
     hook.run([f'create schema "{schema}"', f'set search_path to "{schema}"', *TABLES])
     begin = perf_counter()
@@ -77,16 +77,16 @@ def _seconds(loader: Callable[[Path, str], None], file: Path, schema: str) -> tu
 
 
 def main() -> None:
-    """Read the options, load, print the table."""
+    """Load in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000, help="records of the slice (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="loads of each kind; the median counts (%(default)s)")
+    parser.add_argument("--rows", type=int, default=100_000, help="records of the day (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="loads of each kind (%(default)s)")
     options = parser.parse_args()
     atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"])
     with tempfile.TemporaryDirectory() as folder, postgres() as connection:
         os.environ[f"AIRFLOW_CONN_{CONNECTION.upper()}"] = connection
         file = Path(folder, "slice.parquet")
-        _ours(_spool(FIRST, options.rows), file, FIRST)
+        write_object(records_of(FIRST, options.rows), file, FIRST)
         taken: dict[str, list[float]] = {name: [] for name in _LOADERS}
         left = set()
         for number in range(options.rounds):
@@ -94,7 +94,7 @@ def main() -> None:
                 seconds, rows = _seconds(loader, file, f"round_{number}")
                 taken[name].append(seconds)
                 left.add(rows)
-    assert len(left) == 1, "They do not leave the same rows."
+    assert len(left) == 1, "the loads do not leave the same rows"
     medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
     print(f"| {options.rows:,} rows | seconds | rows a second |\n| --- | ---: | ---: |")
     for name, seconds in medians.items():

@@ -1,8 +1,8 @@
-"""How much of a year must be read for the anomalies of one risk in one hour?
+"""Measure how many bytes of a year a query for one risk in one hour reads.
 
-``python -m tests.benchmarks.query`` writes a year of slices as the provider does, the same rows as pyarrow does when
-nothing is chosen, and as one row group a day; then DuckDB asks each for one risk in one hour. Bytes are those that
-DuckDB read from the files, footers included.
+``python -m tests.benchmarks.query`` writes a year of days three times: as the provider does, with pyarrow's defaults,
+and as one row group per day. DuckDB then queries each lake for one risk in one hour. The bytes are those that DuckDB
+reads from the files, footers included.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_provider_cloudlock.api.resources import THREATS
 from airflow_provider_cloudlock.lake import parquet
+from airflow_provider_cloudlock.lake.buffer import DayRecords
 from airflow_provider_cloudlock.lake.decode import ArrowFormat
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
-from airflow_provider_cloudlock.lake.slices import Slice
-from airflow_provider_cloudlock.lake.spool import Spool
+from airflow_provider_cloudlock.lake.schema import Layout
+from airflow_provider_cloudlock.resources import resource_named
 from tests.benchmarks.records import Day
 
-LAYOUT = Layout(SCHEMAS["threats"], THREATS.key, THREATS.time_fields)
+LAYOUT = Layout.of(resource_named("threats"))
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 _QUERY = """
 SELECT count(*), sum(event_count) FROM read_parquet('counted://{lake}/*/*.parquet', hive_partitioning = true)
@@ -36,7 +35,7 @@ WHERE {days} threat_risk = 'Account Compromise' AND created_at >= '{start}' AND 
 
 
 class Counted(LocalFileSystem):  # type: ignore[misc]
-    """The local disk, with a count of what is read."""
+    """The local disk, with a count of the bytes read."""
 
     protocol = "counted"
     read = 0
@@ -54,38 +53,40 @@ class Counted(LocalFileSystem):  # type: ignore[misc]
         return file
 
 
-def _spool(day: datetime, rows: int) -> Spool:
+def records_of(day: datetime, rows: int) -> DayRecords:
+    """Return a day of records, decoded as the provider does."""
     page_format = ArrowFormat(LAYOUT)
-    spool = page_format.gather()
-    records = Day(day.date(), rows, 0.0)
-    spool.add(page_format.decode(b'{"items":[' + bytes(records.items(0, rows)).rstrip(b",") + b"]}"))
-    return spool
+    collector = page_format.collector()
+    items = bytes(Day(day.date(), rows, 0.0).items(0, rows)).rstrip(b",")
+    collector.add(page_format.decode(b'{"items":[' + items + b"]}"))
+    return collector.day(day.date())
 
 
-def _ours(spool: Spool, path: Path, day: datetime) -> None:
-    parquet.write(spool, path, Slice(day, day + timedelta(days=1)), LAYOUT, None)
+def write_object(records: DayRecords, path: Path, day: datetime) -> None:
+    """Write the object of a day as the provider does."""
+    parquet.write(records, path, LAYOUT, parquet.Identity("threats", "acme", day.date(), None))
 
 
-def _plain(spool: Spool, path: Path, day: datetime) -> None:
-    pq.write_table(pa.concat_tables(spool.in_order(100_000)), path)
+def _plain(records: DayRecords, path: Path, day: datetime) -> None:
+    pq.write_table(pa.concat_tables(records.in_order(100_000)), path)
 
 
-def _one_group(spool: Spool, path: Path, day: datetime) -> None:
-    pq.write_table(pa.concat_tables(spool.in_order(100_000)), path, compression="zstd", compression_level=1)
+def _one_group(records: DayRecords, path: Path, day: datetime) -> None:
+    pq.write_table(pa.concat_tables(records.in_order(100_000)), path, compression="zstd", compression_level=1)
 
 
-_WRITERS: dict[str, Callable[[Spool, Path, datetime], None]] = {
-    "as the provider writes": _ours,
+_WRITERS: dict[str, Callable[[DayRecords, Path, datetime], None]] = {
+    "as the provider writes": write_object,
     "zstd, one row group": _one_group,
     "pyarrow's defaults": _plain,
 }
 
 
 def main() -> None:
-    """Read the options, write the lakes, ask them."""
+    """Write the lakes, query them and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--days", type=int, default=365, help="slices (%(default)s)")
-    parser.add_argument("--rows", type=int, default=100_000, help="records of a slice (%(default)s)")
+    parser.add_argument("--days", type=int, default=365, help="days (%(default)s)")
+    parser.add_argument("--rows", type=int, default=100_000, help="records per day (%(default)s)")
     options = parser.parse_args()
     start = FIRST + timedelta(days=options.days // 2, hours=9)
     connection = duckdb.connect()
@@ -93,12 +94,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for number in range(options.days):
             day = FIRST + timedelta(days=number)
-            spool = _spool(day, options.rows)
+            records = records_of(day, options.rows)
             for name, write in _WRITERS.items():
                 folder = Path(home, name.replace(" ", "-").replace("'", ""), f"created_date={day:%Y-%m-%d}")
                 folder.mkdir(parents=True)
-                write(spool, folder / "part.parquet", day)
-        print("| lake | MiB | rows found | MiB read, day named | MiB read, day not named |")
+                write(records, folder / "part.parquet", day)
+        print("| lake | MiB | rows found | MiB read, day given | MiB read, day not given |")
         print("| --- | ---: | ---: | ---: | ---: |")
         for name in _WRITERS:
             lake = Path(home, name.replace(" ", "-").replace("'", ""))
@@ -106,8 +107,8 @@ def main() -> None:
             read = []
             for days in (f"created_date = '{start:%Y-%m-%d}' AND", ""):
                 Counted.read = 0
-                asked = _QUERY.format(lake=lake, days=days, start=start, end=start + timedelta(hours=1))
-                (found, _), *_ = connection.execute(asked).fetchall()
+                query = _QUERY.format(lake=lake, days=days, start=start, end=start + timedelta(hours=1))
+                (found, _), *_ = connection.execute(query).fetchall()
                 read.append(f"{Counted.read / 2**20:,.2f}")
             print(f"| {name} | {size / 2**20:,.1f} | {found:,} | {' | '.join(read)} |")
 

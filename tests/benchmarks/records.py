@@ -1,4 +1,4 @@
-"""Anomalies as bytes, rendered once: what the server of the benchmarks has to say about a day."""
+"""Anomalies of a day, rendered once as JSON, for the server of the benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_cloudlock.sandbox.anomalies import DAY, IDS_PER_DAY, iter_anomalies
 
-#: So many different anomalies; beyond it they come again, each time with another id and other times.
+#: Number of different anomalies; further records repeat them with other ids and other times.
 _TEMPLATES = 4_096
 _TIMES = ("start_time", "end_time", "updated_at", "dismissed_at")
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -23,10 +23,10 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 class Template:
     """An anomaly without its id and its times.
 
-    :param text: with a place for the id, the creation time and each time of ``offsets``, in the order of ``places``.
-    :param places: the names of those, as they come in the text.
-    :param offsets: from the creation time to the others, in microseconds; a time that is null is part of the text.
-    :param event_count: of every record made of it.
+    :param text: JSON with placeholders for the id, the creation time and each time of ``offsets``.
+    :param places: names of the placeholders, in the order of the text.
+    :param offsets: offsets of the other times from the creation time; a time that is null is part of the text.
+    :param event_count: ``event_count`` of the records.
     """
 
     text: bytes
@@ -37,7 +37,7 @@ class Template:
     def fill(self, number: int, created: datetime, zeros: str) -> bytes:
         """Render one record.
 
-        :param zeros: written behind the fraction of ``start_time``.
+        :param zeros: digits appended to the fraction of ``start_time``.
         """
         values: list[int | bytes] = []
         for place in self.places:
@@ -51,14 +51,14 @@ class Template:
 
 
 class Day:
-    """The records of one UTC day, oldest first; every one has an id and a creation time of its own.
+    """The records of one UTC day, oldest first, with distinct ids and creation times.
 
-    They lie behind one another in one buffer, with a comma after each: a page is a slice of it.
+    They are in one buffer, each followed by a comma: a page is a slice of the buffer.
 
-    :param day: when they were created.
-    :param rows: how many there are.
-    :param odd: the share of odd records, spread evenly. In turn they have an unknown field, an ``event_count`` that is
-        text, and a ``start_time`` with nine digits; with 1 every record is odd.
+    :param day: day of the creation times.
+    :param rows: number of records.
+    :param odd: share of odd records, spread evenly; with 1 every record is odd. In turn they have an unknown field, an
+        ``event_count`` that is text, and a ``start_time`` with nine digits.
     """
 
     def __init__(self, day: date, rows: int, odd: float) -> None:
@@ -70,9 +70,9 @@ class Day:
         step = DAY // max(rows, 1)
         #: Creation times in microseconds since midnight.
         self._moments = array("q", (int((number + draw()) * step) for number in range(rows)))
-        #: Where each record begins in the buffer, and where the last one ends.
+        #: Offset of each record in the buffer, and the end of the last one.
         self._starts = array("q", [0])
-        #: The sum of ``event_count`` of all records before.
+        #: Sum of ``event_count`` of all records before each record.
         self._events = array("q", [0])
         pieces, at, events = [], 0, 0
         for number, moment in enumerate(self._moments):
@@ -91,7 +91,7 @@ class Day:
         self._midnight = midnight
 
     def place(self, moment: datetime) -> int:
-        """Return how many records were created before an instant."""
+        """Return the number of records created before an instant."""
         return bisect_left(self._moments, (moment - self._midnight) // timedelta(microseconds=1))
 
     def items(self, first: int, last: int) -> memoryview:

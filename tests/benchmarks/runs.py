@@ -1,4 +1,4 @@
-"""Runs contenders against servers, in processes of their own, and sees whether what they bring is whole."""
+"""Run contenders against servers, in processes of their own, and check that their output is complete."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.benchmarks.cases import Case, Entry, Setting
 from tests.benchmarks.peers import command, environment
 from tests.benchmarks.server import TOKEN
 
-#: Longer than anything takes that still works, in seconds.
-_PATIENCE = 3_600
+#: Limit of one run, in seconds.
+_TIMEOUT = 3_600
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One run of an entry.
 
-    :param figures: what the contender measured; empty when it failed.
-    :param stats: what the server saw.
-    :param versions: of what it is made of.
-    :param fault: what is wrong with it, if anything: it failed, or it lost or invented something.
+    :param figures: figures of the contender; empty if it failed.
+    :param stats: statistics of the server.
+    :param versions: versions of the contender's packages.
+    :param fault: what is wrong, if anything: it failed, or records are missing, repeated or made up.
     """
 
     figures: dict[str, float]
@@ -40,12 +40,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that runs."""
+    """A running server."""
 
     url: str
 
     def ask(self, path: str, **parameters: str) -> dict[str, float]:
-        """Ask for what only a benchmark asks for."""
+        """Request a path that exists for benchmarks only."""
         request = urllib.request.Request(f"{self.url}{path}?{urlencode(parameters)}")
         request.add_header("Authorization", f"Bearer {TOKEN}")
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
@@ -53,7 +53,7 @@ class Served:
         return found
 
     def truth(self, entry: Entry) -> dict[str, float]:
-        """Return what an honest reader of an entry's window finds; its records are rendered from then on."""
+        """Return what a complete read of an entry's window finds, and have its records rendered."""
         end = entry.start + entry.window
         return self.ask(
             "/__truth",
@@ -65,17 +65,28 @@ class Served:
 
 @contextmanager
 def serving(setting: Setting) -> Iterator[Served]:
-    """Run a server meanwhile."""
-    arguments = [sys.executable, "-m", "tests.benchmarks.server", *setting.options()]
+    """Run an API server in a process of its own."""
+    with started("tests.benchmarks.server", *setting.options()) as served:
+        yield served
+
+
+@contextmanager
+def started(module: str, *options: str) -> Iterator[Served]:
+    """Run a server in a process of its own.
+
+    :param module: prints the URL first, and serves until its standard input is closed.
+    :param options: command line options.
+    """
+    arguments = [sys.executable, "-m", module, *options]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield Served(process.stdout.readline().strip())  # it stops when its standard input is closed
+        yield Served(process.stdout.readline().strip())
 
 
 def measure(case: Case, rounds: int, tell: Callable[[str], None]) -> list[list[Sample]]:
     """Run every entry of a case once in each round.
 
-    :param tell: is told what is run.
+    :param tell: called with the name of each run.
     :return: the samples of each entry.
     """
     samples: list[list[Sample]] = [[] for _ in case.entries]
@@ -103,7 +114,7 @@ def _run(entry: Entry, server: Served, truth: dict[str, float], folder: str, hom
         env=environment(home),
         capture_output=True,
         text=True,
-        timeout=_PATIENCE,
+        timeout=_TIMEOUT,
     )
     stats = server.ask("/__stats")
     if done.returncode:
@@ -115,7 +126,7 @@ def _run(entry: Entry, server: Served, truth: dict[str, float], folder: str, hom
 
 
 def _fault(entry: Entry, told: dict[str, float], truth: dict[str, float], folder: str) -> str:
-    """Compare what a contender brought with what there is."""
+    """Compare the output of a contender with the records of the server."""
     checked = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.check", folder], capture_output=True, text=True, check=True
     )

@@ -1,11 +1,11 @@
-"""A Cloudlock that is never what a benchmark waits for: ``python -m tests.benchmarks.server`` on this machine.
+"""Serve the API on loopback without ever being the bottleneck: ``python -m tests.benchmarks.server``.
 
-It answers ``GET /api/v2/threats`` as the sandbox does, read by the sandbox's own reader of parameters:
-``created_after`` is inclusive, ``created_before`` exclusive, both to the microsecond. Oldest first is the only order it
-has, so it refuses a request for another one or for none. A page is a slice of bytes that were rendered before.
+It serves ``GET /api/v2/threats`` as the sandbox does, with the sandbox's own parser of parameters: ``created_after`` is
+inclusive, ``created_before`` exclusive, both to the microsecond. Its only order is oldest first; requests for another
+order, or for none, are refused. A page is a slice of bytes that were rendered before.
 
-``GET /__truth`` with the same bounds tells what an honest reader must find, and renders what is not yet rendered;
-``GET /__stats`` tells what was asked since ``GET /__reset``.
+``GET /__truth`` with the same bounds returns what a complete read finds, and renders records that are not rendered yet;
+``GET /__stats`` returns statistics of the requests since ``GET /__reset``.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TOKEN = "benchmark-token"
-FIRST = date(2026, 1, 1)
+FIRST = date(2025, 1, 1)
 
 Pieces = list[bytes | memoryview]
 
 
 @dataclass
 class Stats:
-    """What was asked, and how it was answered."""
+    """Statistics of the requests."""
 
     started: list[float] = field(default_factory=list)
     most_at_once: int = 0
@@ -51,7 +51,7 @@ class Stats:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count a request that is answered meanwhile."""
+        """Count a request while it is being served."""
         with self._lock:
             self.started.append(time.monotonic())
             if not self._under_way:
@@ -67,7 +67,7 @@ class Stats:
                     self.busy += time.monotonic() - self._since
 
     def told(self) -> dict[str, float]:
-        """Return the figures; ``busy`` is how long at least one request was being answered."""
+        """Return the figures; ``busy`` is the time during which at least one request was being served."""
         with self._lock:
             started, busy, most_at_once = list(self.started), self.busy, self.most_at_once
         first, most = 0, 0
@@ -84,11 +84,11 @@ class Stats:
 
 
 class Tenant:
-    """Days of records, each rendered when it is first asked for.
+    """Days of records, each rendered when it is first requested.
 
-    :param days: how many, from ``FIRST`` on.
-    :param rows: of each day.
-    :param odd: the share of odd records.
+    :param days: number of days, from ``FIRST`` on.
+    :param rows: records per day.
+    :param odd: share of odd records.
     """
 
     def __init__(self, days: int, rows: int, odd: float) -> None:
@@ -97,7 +97,7 @@ class Tenant:
         self._day = cache(lambda number: Day(FIRST + timedelta(days=number), rows, odd))
 
     def parts(self, query: Query) -> list[tuple[Day, int, int]]:
-        """Return what lies within the bounds: days, with the first place and the one after the last."""
+        """Return the days within the bounds, each with the first position and the one after the last."""
         beginning = datetime.combine(FIRST, time_of_day(), UTC)
         end = beginning + timedelta(days=self._days)
         after, before = max(query.created_after or beginning, beginning), min(query.created_before or end, end)
@@ -110,7 +110,7 @@ class Tenant:
         return [(day, day.place(after), day.place(before)) for day in found]
 
     def page(self, query: Query) -> tuple[Pieces, int]:
-        """Return the body of an answer in pieces, and its length."""
+        """Return the body of a response in pieces, and its length."""
         parts = self.parts(query)
         total = sum(last - first for _, first, last in parts)
         begin = min(query.offset, total)
@@ -130,7 +130,7 @@ class Tenant:
         return [*pieces, b"]}"], length + 2
 
     def truth(self, query: Query) -> dict[str, int]:
-        """Return what an honest reader finds."""
+        """Return what a complete read finds."""
         parts = self.parts(query)
         rows = sum(last - first for _, first, last in parts)
         events = sum(day.events(first, last) for day, first, last in parts)
@@ -154,13 +154,13 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class Handler(socketserver.StreamRequestHandler):
-    """HTTP/1.1 with connections that stay open; far leaner than the standard library's, for pages of 100 records."""
+    """HTTP/1.1 with persistent connections; much faster than the standard library's, for pages of 100 records."""
 
     server: Server
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Answer until the other side closes."""
+        """Serve requests until the client closes the connection."""
         while line := self.rfile.readline(65_536):
             target = line.split()[1].decode()
             headers = {}
@@ -220,14 +220,14 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 def main() -> None:
-    """Serve until the standard input ends; the first line that is printed is the URL."""
+    """Serve until the standard input ends; the first line printed is the URL."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=int, default=1, help=f"days that have records, from {FIRST} on (%(default)s)")
-    parser.add_argument("--rows", type=int, default=100_000, help="records a day (%(default)s)")
-    parser.add_argument("--page-cap", type=int, default=MAX_LIMIT, help="most records in one answer (%(default)s)")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer (%(default)s)")
+    parser.add_argument("--rows", type=int, default=100_000, help="records per day (%(default)s)")
+    parser.add_argument("--page-cap", type=int, default=MAX_LIMIT, help="most records per page (%(default)s)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before each response (%(default)s)")
     parser.add_argument("--odd", type=float, default=0.0, help="share of odd records, 0 to 1 (%(default)s)")
-    parser.add_argument("--gzip", action="store_true", help="compress, level 1, what may be compressed")
+    parser.add_argument("--gzip", action="store_true", help="compress responses with level 1")
     options = parser.parse_args()
     server = Server(Tenant(options.days, options.rows, options.odd), options)
     threading.Thread(target=server.serve_forever, daemon=True).start()

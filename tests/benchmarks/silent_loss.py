@@ -1,15 +1,15 @@
-"""Who ends green with rows missing?
+"""Compare which tools succeed with records missing.
 
-``python -m tests.benchmarks.silent_loss`` runs the same faults through this provider and through other tools, and
-prints a Markdown table. Every run is a process of its own, against a server of its own with a small set of records,
-which knows which of them were there all the time. What a tool left is compared with that, id by id:
+``python -m tests.benchmarks.silent_loss`` runs this provider and other tools against servers with the same faults, and
+prints a Markdown table. Every run is a process of its own, with a server of its own, which knows the records that
+existed throughout. The output of a tool is compared with them by id:
 
 - ``whole``: exit code 0, and every record once.
-- ``failed``: it said so, by its exit code.
-- ``GREEN, n missing``: exit code 0, and n records that were there all the time are not in the output.
+- ``failed``: another exit code.
+- ``GREEN, n missing``: exit code 0, and n records that existed throughout are not in the output.
 - ``green, n doubled``: exit code 0, and n ids are in the output more than once.
-- ``hung``: it did not come to an end.
-- ``leaked token``: the token is in what it printed or left behind, or went to another host.
+- ``hung``: it did not end within the time limit.
+- ``leaked token``: the token is in its logs or files, or was sent to another host.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(TOOLS), choices=TOOLS, help="tools (all)")
     parser.add_argument("--faults", nargs="+", default=faults, choices=faults, metavar="FAULT", help=", ".join(faults))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="concurrent runs (%(default)s)")
     return parser.parse_args()
 
 
 def _able(names: list[str]) -> list[str]:
-    """Make the environments of the tools; tell of those that cannot be made."""
+    """Create the environments of the tools, and return the tools that can run."""
     able = []
     with tempfile.TemporaryDirectory() as home:
         for name in names:
@@ -65,7 +65,7 @@ def _label(tool: str, verdicts: dict[tuple[str, str], Verdict]) -> str:
 
 
 def main() -> None:
-    """Read the options, run everything, print the table and the sums."""
+    """Run everything, print the table and the sums."""
     options = _options()
     tools = _able(options.only)
     chosen = {name: trouble for name, trouble in troubles().items() if name in options.faults}
@@ -78,7 +78,7 @@ def main() -> None:
     print(table({name: trouble.title for name, trouble in chosen.items()}, labels, verdicts))
     print(f"\nPython {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}.\n")
     for tool in tools:
-        print(f"{labels[tool]}: {losses(verdicts, tool)} of {len(chosen)} times green with rows missing")
+        print(f"{labels[tool]}: {losses(verdicts, tool)} of {len(chosen)} times green with records missing")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Samples -> Markdown."""
+"""Tables of samples in Markdown."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _NONE = "-"
 class Summary:
     """The medians of an entry.
 
-    :param entry: what was run.
-    :param samples: of every round.
+    :param entry: the entry.
+    :param samples: its samples, one per round.
     """
 
     def __init__(self, entry: Entry, samples: list[Sample]) -> None:
@@ -34,14 +34,14 @@ class Summary:
         self.faults = [f"{count} of {len(samples)} rounds: {fault}" for fault, count in faults.items()]
 
     def each(self, name: str) -> float | None:
-        """Return a figure for one row."""
+        """Return a figure per record."""
         return self.figures[name] / self.figures["rows"] if self.figures.get("rows") else None
 
 
 def table(case: Case, samples: list[list[Sample]]) -> tuple[str, dict[str, str]]:
-    """Write a case as a table, with what was wrong below it.
+    """Return a case as a table, with faults below it.
 
-    :return: the text, and the versions of what was measured.
+    :return: the text, and the versions of the measured packages.
     """
     summaries = [Summary(entry, found) for entry, found in zip(case.entries, samples, strict=True)]
     rows = [_overhead_line(each) if case.overhead else _line(each, summaries, case) for each in summaries]

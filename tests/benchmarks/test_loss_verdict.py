@@ -1,4 +1,4 @@
-"""The verdicts of the comparison: they must not flatter anybody."""
+"""Verdicts of the comparison."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHOLE = {"missing": 0, "doubled": 0, "invented": 0}
         ("abcx", {"invented": 1}),
     ],
 )
-def test_ids_are_compared_with_those_that_were_there_all_the_time(got: str, wrong: dict[str, int]) -> None:
+def test_compare_counts_missing_doubled_and_invented_ids(got: str, wrong: dict[str, int]) -> None:
     assert compare(got, steady="abc", ever="abcd") == WHOLE | wrong
 
 
@@ -46,11 +46,11 @@ def test_ids_are_compared_with_those_that_were_there_all_the_time(got: str, wron
         (Verdict("hung"), "hung"),
     ],
 )
-def test_a_verdict_in_words(verdict: Verdict, text: str) -> None:
+def test_verdict_text_names_what_is_wrong(verdict: Verdict, text: str) -> None:
     assert str(verdict) == text
 
 
-def test_the_table_counts_what_was_lost_in_silence() -> None:
+def test_table_counts_silent_losses() -> None:
     verdicts = {
         ("one", "cut"): Verdict("green", missing=3),
         ("one", "again"): Verdict("green", doubled=3),
@@ -63,11 +63,11 @@ def test_the_table_counts_what_was_lost_in_silence() -> None:
         "| --- | --- | --- |",
         "| a cut | **GREEN, 3 missing** | failed |",
         "| twice | green, 3 doubled | hung |",
-        "| **green with rows missing** | **1** | **0** |",
+        "| **green with records missing** | **1** | **0** |",
     ]
 
 
-def test_ids_are_found_in_parquet_and_in_messages(tmp_path: Path) -> None:
+def test_ids_in_reads_parquet_and_singer_messages(tmp_path: Path) -> None:
     def write(name: str, rows: list[dict[str, Any]]) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -102,8 +102,9 @@ def test_the_defaults_need_no_connection_but_the_tenants(dags: dict[str, DAG]) -
         assert dag.params["warehouse"].endswith("/cloudlock/warehouse.duckdb")
 
 
-def test_a_range_is_read_by_four_tasks_at_a_time(dags: dict[str, DAG]) -> None:
+def test_range_dag_runs_four_extracts_of_31_days(dags: dict[str, DAG]) -> None:
     dag = dags[RANGE]
+    assert dag.params["days_per_task"] == 31
     assert dag.task_dict["extract"].max_active_tis_per_dagrun == 4
     assert dag.task_dict["plan"].downstream_task_ids == {"extract"}
     assert dag.task_dict["extract"].downstream_task_ids == {"load"}
@@ -173,12 +174,13 @@ def test_today_is_an_end_that_is_not_still_to_come() -> None:
 
 
 @pytest.mark.usefixtures("tenant")
-def test_the_log_shows_what_a_range_should_cost(caplog: pytest.LogCaptureFixture) -> None:
+def test_plan_of_a_range_logs_its_records_and_requests(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "airflow.task"):
         plan("2026-01-30", "2026-02-02")
     shown = [message.split() for message in caplog.messages if message.startswith(("2026", "all"))]
-    assert shown == [["2026-01-30", "12", "4"], ["2026-01-31", "9", "4"], ["2026-02-01", "0", "2"], ["all", "21", "10"]]
+    assert shown == [["2026-01-30", "12"], ["2026-01-31", "9"], ["2026-02-01", "0"], ["all", "21"]]
     assert any("Records" in message for message in caplog.messages)
+    assert any("At least 3 requests" in message for message in caplog.messages)
 
 
 @pytest.mark.usefixtures("tenant")

@@ -23,8 +23,7 @@ from airflow.sdk import DAG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS
-from tests.dags.conftest import DAGS
+from tests.dags.conftest import DAGS, SCHEMA
 from tests.support import instant
 from tests.support.postgres import postgres
 
@@ -165,15 +164,15 @@ def test_what_was_updated_last_counts(
     assert warehouse.now == [("1", "dismissed", at(newer[0]), None, None)]
 
 
-def test_every_column_is_there(warehouse: Warehouse) -> None:
+def test_current_view_has_every_column(warehouse: Warehouse) -> None:
     names = [column[0] for column in warehouse.database.execute(f"select * from {CURRENT}").description]
-    assert sorted(names) == sorted([*SCHEMAS["threats"].names, "state", "opened_at", "closed_at", "hours_to_dismissal"])
+    assert sorted(names) == sorted([*SCHEMA.names, "state", "opened_at", "closed_at", "hours_to_dismissal"])
 
 
-def test_what_cloudlock_wrote_stays_as_it_was(warehouse: Warehouse) -> None:
+def test_current_view_keeps_the_columns_of_the_table(warehouse: Warehouse) -> None:
     warehouse.anomaly("1", "2026-01-02", "dismissed", dismissed_at="2026-01-01")
     warehouse.anomaly("2", None, None, detected_at="2026-01-03")
-    columns = ", ".join(name for name in SCHEMAS["threats"].names if name not in ("users", "_extra"))
+    columns = ", ".join(name for name in SCHEMA.names if name not in ("users", "_extra"))
     before = warehouse.ask(f"select {columns} from cloudlock_threats order by id")
     assert warehouse.ask(f"select {columns} from {CURRENT} order by id") == before
 
@@ -286,12 +285,10 @@ def test_open_by_day(warehouse: Warehouse) -> None:
     ]
 
 
-def test_partial_days(warehouse: Warehouse) -> None:
+def test_open_by_day_of_partial_days_is_not_complete(warehouse: Warehouse) -> None:
     warehouse.days("2026-01-01", 1)
-    warehouse.loaded("2026-01-02", "2026-01-02T12:00")
-    warehouse.loaded("2026-01-02T12:00:00.000001", "2026-01-03")
-    warehouse.loaded("2026-01-04", "2026-01-04T07:30")
-    warehouse.loaded("2026-01-04T07:30", "2026-01-05")
+    warehouse.loaded("2026-01-02", "2026-01-02T23:59:59.999999")
+    warehouse.days("2026-01-04", 1)
     warehouse.loaded("2026-01-05", "2026-01-05T06:00")
     warehouse.loaded("2026-01-03", "2026-01-04", "incidents")
     warehouse.loaded("2026-01-07", "2026-01-08", "incidents")
@@ -416,7 +413,8 @@ ANOMALIES = st.lists(
     max_size=8,
     unique_by=lambda row: (row["id"], row["created_at"] or row["detected_at"]),
 )
-LOADED = st.sets(st.integers(0, 4 * 8 - 1))
+#: Hours that were loaded of each day.
+LOADED = st.dictionaries(st.integers(0, 7), st.sampled_from([1, 12, 23, 24, 24]))
 
 
 def opened(row: dict[str, Any]) -> datetime:
@@ -456,8 +454,8 @@ def expected_waits(rows: list[dict[str, Any]]) -> set[Row]:
     return answer
 
 
-def expected_open(rows: list[dict[str, Any]], quarters: set[int]) -> list[Row]:
-    known = {opened(row).date() for row in rows} | {(START + n * DAY / 4).date() for n in quarters}
+def expected_open(rows: list[dict[str, Any]], loads: dict[int, int]) -> list[Row]:
+    known = {opened(row).date() for row in rows} | {(START + n * DAY).date() for n in loads}
     answer: list[Row] = []
     for n in range((max(known) - min(known)).days + 1 if known else 0):
         day = min(known) + n * DAY
@@ -468,8 +466,7 @@ def expected_open(rows: list[dict[str, Any]], quarters: set[int]) -> list[Row]:
         answer.append(
             (
                 day,
-                all((start := (day - START.date()).days * 4) + quarter in quarters for quarter in range(4))
-                and start >= 0,
+                loads.get((day - START.date()).days) == 24,
                 sum(opened(row).date() == day for row in rows),
                 sum(end is not None and end.date() == day for end in map(closed, rows)),
                 len(still),
@@ -495,19 +492,19 @@ def kept() -> Iterator[Warehouse]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(rows=ANOMALIES, quarters=LOADED, zone=st.sampled_from(ZONES))
-def test_the_views_say_what_a_plain_model_says(
-    kept: Warehouse, rows: list[dict[str, Any]], quarters: set[int], zone: str
+@given(rows=ANOMALIES, loads=LOADED, zone=st.sampled_from(ZONES))
+def test_views_equal_a_plain_model(
+    kept: Warehouse, rows: list[dict[str, Any]], loads: dict[int, int], zone: str
 ) -> None:
     kept.database.execute("delete from cloudlock_threats; delete from cloudlock_loads")
     kept.database.execute(f"set TimeZone = '{zone}'")
     for row in rows:
         kept.write("cloudlock_threats", **row)
-    for n in quarters:
-        kept.loaded(START + n * DAY / 4, START + (n + 1) * DAY / 4)
+    for n, hours in loads.items():
+        kept.loaded(START + n * DAY, START + n * DAY + hours * HOUR)
     last = newest(rows)
     assert [row[:4] for row in kept.now] == [(row["id"], state(row), opened(row), closed(row)) for row in last]
     found = kept.waits
     assert {(*row[:6], *(x if x is None else round(x, 6) for x in row[6:])) for row in found} == expected_waits(last)
     assert len(found) == len(expected_waits(last))
-    assert kept.open == expected_open(last, quarters)
+    assert kept.open == expected_open(last, loads)

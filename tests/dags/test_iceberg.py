@@ -28,32 +28,15 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, ForbiddenError
 from pyiceberg.table import Table, Transaction
 
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS
-from tests.dags.conftest import DAGS
+from tests.dags.conftest import DAGS, anomaly, hour, loaded, slice_of
+from tests.dags.conftest import SCHEMA as THREAT
 from tests.operators.lake import connection, operator
 from tests.support import Tenant, day_of_records
 
 Part = dict[str, Any]
 Record = dict[str, Any]
 
-DAY = datetime(2026, 1, 2, tzinfo=UTC)
-THREAT = SCHEMAS["threats"]
 NAME = "cloudlock.threats"
-
-
-def hour(n: float) -> datetime:
-    """Return the instant so many hours into the day."""
-    return DAY + timedelta(hours=n)
-
-
-def anomaly(key: str, created: datetime | None = DAY, **fields: Any) -> Record:
-    """Make a row of the lake."""
-    return {"id": key, "created_at": created, "status": "ACTIVE"} | fields
-
-
-def loaded(slices: int, rows: int, skipped: int = 0) -> dict[str, int]:
-    """Return what the task tells."""
-    return {"slices_loaded": slices, "slices_skipped": skipped, "rows_loaded": rows}
 
 
 class World:
@@ -65,17 +48,13 @@ class World:
         self.catalog = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}/data"}
         self.connection = json.dumps({"conn_type": "iceberg", "extra": self.catalog})
 
-    def publish(self, *records: Record, hours: tuple[float, float] = (0, 24), schema: pa.Schema = THREAT) -> Part:
-        """Put an object into the lake, and return what the extract tells about it."""
-        start, end = map(hour, hours)
-        file = self.lake / f"{start:%dT%H}--{end:%dT%H}.parquet"
+    def publish(self, *records: Record, day: int = 0, until: float = 24, schema: pa.Schema = THREAT) -> Part:
+        """Put an object into the lake, and return the slice as the extract does."""
+        part = slice_of(f"file://{self.lake}", day, until)
+        file = Path(part["path"].removeprefix("file://"))
+        file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(list(records), schema), file, write_page_checksum=True)
-        return {
-            "window": [start.isoformat(), end.isoformat()],
-            "path": f"file://{file}",
-            "rows": len(records),
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        }
+        return part | {"rows": len(records), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
     def load(self, *parts: Part) -> dict[str, int]:
         """Run the task on what one extract told."""
@@ -207,9 +186,9 @@ def test_the_table_has_the_types_of_the_lake(world: World) -> None:
     assert [str(field.transform) for field in table.spec().fields] == ["day"]
 
 
-def test_other_programs_read_the_table(world: World) -> None:
+def test_table_is_read_by_other_programs(world: World) -> None:
     records = [anomaly(str(n), hour(n), platforms=["box"] * n) for n in range(5)]
-    world.load(world.publish(*records), world.publish(anomaly("5", hour(25)), hours=(24, 48)))
+    world.load(world.publish(*records), world.publish(anomaly("5", hour(25)), day=1))
     assert world.table.scan().count() == 6
     assert len(world.files) == 2
     with closing(world.table.scan("created_at < '2026-01-03T00:00:00+00:00'").to_duckdb("threats")) as duckdb:
@@ -236,39 +215,42 @@ def test_the_receipt_is_in_the_last_snapshot_alone(world: World) -> None:
     assert not any("cloudlock.sha256" in snapshot.summary.additional_properties for snapshot in others)
 
 
-def test_a_second_load_changes_nothing(world: World) -> None:
-    parts = [world.publish(anomaly("1"), hours=(0, 12)), world.publish(anomaly("2", hour(23.9)), hours=(12, 24))]
+def test_load_of_loaded_days_changes_nothing(world: World) -> None:
+    parts = [world.publish(anomaly("1")), world.publish(anomaly("2", hour(24)), day=1)]
     assert world.load(*parts) == loaded(slices=2, rows=2)
     before = world.state
     assert world.load(*parts[::-1], parts[1]) == loaded(slices=0, rows=0, skipped=3)
     assert world.state == before
 
 
-def test_the_order_of_loads_does_not_matter(world: World) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(4)]
+def test_load_of_days_in_any_order_loads_all(world: World) -> None:
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(4)]
     assert world.load(parts[2], parts[1]) == loaded(slices=2, rows=2)
     assert world.load(parts[3], parts[0], parts[1]) == loaded(slices=2, rows=2, skipped=1)
     assert world.rows == [(str(n), "ACTIVE") for n in range(4)]
 
 
-def test_only_the_changed_slice_is_replaced(world: World) -> None:
-    morning = world.publish(anomaly("1"), hours=(0, 12))
-    world.load(morning, world.publish(anomaly("2", hour(12)), anomaly("3", hour(13)), hours=(12, 24)))
+def test_load_of_two_days_replaces_only_the_changed_one(world: World) -> None:
+    first = world.publish(anomaly("1"))
+    world.load(first, world.publish(anomaly("2", hour(24)), anomaly("3", hour(25)), day=1))
     before = world.files
-    changed = world.publish(anomaly("2", hour(12), status="DISMISSED"), anomaly("4", hour(14)), hours=(12, 24))
-    assert world.load(morning, changed) == loaded(slices=1, rows=2, skipped=1)
+    changed = world.publish(anomaly("2", hour(24), status="DISMISSED"), anomaly("4", hour(26)), day=1)
+    assert world.load(first, changed) == loaded(slices=1, rows=2, skipped=1)
     assert world.rows == [("1", "ACTIVE"), ("2", "DISMISSED"), ("4", "ACTIVE")]
-    assert len(world.files & before) == 1  # that of the morning is not even written again
+    assert len(world.files & before) == 1  # that of the first day is not even written again
 
 
-def test_a_window_ends_before_the_next_begins(world: World) -> None:
-    last = hour(12) - timedelta(microseconds=1)
-    times = [("1", last), ("2", hour(12)), ("3", hour(24) - timedelta(microseconds=1)), ("4", hour(24))]
+def test_load_of_a_day_leaves_the_instants_around_it(world: World) -> None:
+    last = timedelta(microseconds=1)
+    times = [("1", hour(24) - last), ("2", hour(24)), ("3", hour(48) - last), ("4", hour(48))]
     by_creation = [anomaly(key, at) for key, at in times]
     by_detection = [anomaly(f"d{key}", None, detected_at=at) for key, at in times]
-    detected_elsewhere = anomaly("5", hour(1), detected_at=hour(13))
-    world.load(world.publish(*by_creation, *by_detection, detected_elsewhere, hours=(0, 25)))
-    world.load(world.publish(hours=(12, 24)))
+    detected_elsewhere = anomaly("5", hour(1), detected_at=hour(25))
+    days = [slice(0, 1), slice(1, 3), slice(3, 4)]
+    records = [[*by_creation[each], *by_detection[each]] for each in days]
+    records[0].append(detected_elsewhere)
+    world.load(*(world.publish(*each, day=day) for day, each in enumerate(records)))
+    world.load(world.publish(day=1))
     assert [key for key, _ in world.rows] == ["1", "4", "5", "d1", "d4"]
 
 
@@ -276,7 +258,7 @@ def test_what_an_extract_wrote_before_it_crashed_is_loaded(world: World) -> None
     assert world.load(world.publish(anomaly("1")) | {"changed": False}) == loaded(slices=1, rows=1)
 
 
-def test_a_slice_may_become_empty(world: World) -> None:
+def test_load_of_an_empty_object_empties_the_day(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     empty = world.publish()
     assert world.load(empty) == loaded(slices=1, rows=0)
@@ -290,13 +272,13 @@ def test_a_first_load_does_not_warn_that_there_was_nothing_to_replace(world: Wor
         world.load(world.publish(anomaly("1")))
 
 
-def test_slices_of_equal_bytes_are_told_apart(world: World) -> None:
-    world.load(world.publish(anomaly("1")))
-    empty = [world.publish(hours=(0, 6)), world.publish(hours=(6, 24))]
+def test_load_of_equal_objects_of_two_days_loads_both(world: World) -> None:
+    world.load(world.publish(anomaly("1")), world.publish(anomaly("2", hour(24)), day=1))
+    empty = [world.publish(), world.publish(day=1)]
     assert empty[0]["sha256"] == empty[1]["sha256"]
-    assert world.load(*empty) == loaded(slices=2, rows=0)
-    world.load(world.publish(anomaly("2", hour(12)), hours=(6, 24)), empty[0] | {"sha256": "of an older one"})
-    assert world.load(world.publish()) == loaded(slices=1, rows=0)
+    assert world.load(empty[0]) == loaded(slices=1, rows=0)
+    assert world.rows == [("2", "ACTIVE")]
+    assert world.load(*empty) == loaded(slices=1, rows=0, skipped=1)
     assert world.rows == []
 
 
@@ -306,8 +288,8 @@ def test_a_record_without_created_at_counts_by_its_detection(world: World) -> No
     assert world.rows == [("1", "DISMISSED")]
 
 
-def test_the_results_of_several_tasks_are_loaded_at_once(world: World) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(3)]
+def test_load_of_several_extracts_loads_all(world: World) -> None:
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(3)]
     extracts = [{"resource": "threats", "slices": [part]} for part in parts]
     assert load.function(extracts, NAME) == loaded(slices=3, rows=3)
 
@@ -326,22 +308,35 @@ def test_a_result_that_cannot_be_looked_up_is_no_end(world: World) -> None:
         load.function(Lazy(), NAME)
 
 
-def test_a_bigger_window_replaces_its_parts(world: World) -> None:
-    world.load(world.publish(anomaly("1"), hours=(0, 12)), world.publish(anomaly("2", hour(12)), hours=(12, 24)))
-    world.load(world.publish(anomaly("1"), anomaly("2", hour(12)), anomaly("3", hour(13))))
-    assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE"), ("3", "ACTIVE")]
+def test_load_of_a_whole_day_replaces_its_first_half(world: World) -> None:
+    noon = world.publish(anomaly("1"), anomaly("2", hour(11)), until=12)
+    assert world.load(noon) == loaded(slices=1, rows=2)
+    assert world.ledger == [(noon["sha256"], "2")]
+    whole = world.publish(anomaly("1", status="DISMISSED"), anomaly("2", hour(11)), anomaly("3", hour(13)))
+    assert world.load(whole) == loaded(slices=1, rows=3)
+    assert world.rows == [("1", "DISMISSED"), ("2", "ACTIVE"), ("3", "ACTIVE")]
+    assert world.ledger[0] == (whole["sha256"], "3")
+    assert world.load(whole) == loaded(slices=0, rows=0, skipped=1)
 
 
-def test_a_part_loaded_over_the_whole_makes_the_whole_due_again(world: World) -> None:
-    whole = world.publish(anomaly("1"), anomaly("2", hour(12)))
-    world.load(whole)
-    world.load(world.publish(anomaly("1", status="DISMISSED"), hours=(0, 12)))
-    assert world.rows == [("1", "DISMISSED"), ("2", "ACTIVE")]
-    assert world.load(whole) == loaded(slices=1, rows=2)
-    assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE")]
+def test_load_of_a_half_day_takes_the_whole_object(world: World) -> None:
+    noon = world.publish(anomaly("1"), until=12)
+    whole = world.publish(anomaly("1"), anomaly("2", hour(13)))
+    for part in (noon, whole, noon, noon, whole):
+        world.load(part)
+        assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE")]
+    assert world.load(whole) == loaded(slices=0, rows=0, skipped=1)
 
 
-def test_an_older_receipt_brings_in_the_newest_object(world: World) -> None:
+def test_load_of_an_unchanged_day_notes_that_it_is_over(world: World) -> None:
+    noon, whole = world.publish(anomaly("1"), until=12), world.publish(anomaly("1"))
+    assert noon["sha256"] == whole["sha256"]
+    world.load(noon)
+    assert world.load(whole) == loaded(slices=1, rows=1)
+    assert world.load(noon, whole) == loaded(slices=0, rows=0, skipped=2)
+
+
+def test_load_of_an_older_slice_takes_the_newest_object(world: World) -> None:
     older = world.publish(anomaly("1"))
     newer = world.publish(anomaly("1", status="DISMISSED"), anomaly("2"))
     assert world.load(older) == loaded(slices=1, rows=2)
@@ -353,7 +348,7 @@ def test_an_older_receipt_brings_in_the_newest_object(world: World) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
-def test_what_was_rolled_back_is_due_again(world: World, meanwhile: bool) -> None:
+def test_load_of_a_day_that_was_rolled_back_loads_again(world: World, meanwhile: bool) -> None:
     world.load(world.publish(anomaly("1")))
     first = world.table.current_snapshot()
     assert first is not None
@@ -363,13 +358,13 @@ def test_what_was_rolled_back_is_due_again(world: World, meanwhile: bool) -> Non
         snapshots.rollback_to_snapshot(first.snapshot_id)
     assert world.rows == [("1", "ACTIVE")]
     if meanwhile:
-        world.load(world.publish(hours=(24, 48)))
+        world.load(world.publish(day=1))
     assert world.load(part) == loaded(slices=1, rows=1)
     assert world.rows == [("1", "DISMISSED")]
 
 
-def test_a_ledger_that_was_expired_costs_another_load(world: World) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(2)]
+def test_load_of_a_day_with_an_expired_receipt_loads_again(world: World) -> None:
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(2)]
     world.load(*parts)
     current = world.table.current_snapshot()
     assert current is not None
@@ -394,9 +389,9 @@ def test_commits_of_others_are_no_receipts(world: World) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Delete operation did not match")  # the filter of one thread is lost in another
-def test_loads_at_once_make_no_doubles(world: World) -> None:
-    records = [anomaly(str(n), hour(n / 100)) for n in range(1_000)]
-    parts = [world.publish(*records[:500], hours=(0, 5)), world.publish(*records[500:], hours=(5, 10))]
+def test_concurrent_loads_make_no_duplicates(world: World) -> None:
+    records = [anomaly(str(n), hour(n / 25)) for n in range(1_000)]
+    parts = [world.publish(*records[:600]), world.publish(*records[600:], day=1)]
     start = threading.Barrier(4)
 
     def run(n: int) -> dict[str, int]:
@@ -410,7 +405,7 @@ def test_loads_at_once_make_no_doubles(world: World) -> None:
     assert sorted(int(key) for key, _ in world.rows) == list(range(1_000))
 
 
-def test_two_loads_of_one_window_that_meet_at_the_commit(
+def test_load_overtaken_by_one_of_the_same_day_skips_it(
     world: World, before_commit: Callable[[Callable[[], object]], None]
 ) -> None:
     world.load(world.publish(anomaly("1"), anomaly("2")))
@@ -420,20 +415,20 @@ def test_two_loads_of_one_window_that_meet_at_the_commit(
     assert world.rows == [("1", "DISMISSED")]
 
 
-def test_who_is_overtaken_by_another_window_loads_all_the_same(
+def test_load_overtaken_by_one_of_another_day_succeeds(
     world: World, before_commit: Callable[[Callable[[], object]], None]
 ) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(2)]
     world.load(world.publish())
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(2)]
     before_commit(lambda: world.load(parts[1]))
     assert world.load(parts[0]) == loaded(slices=1, rows=1)
     assert world.rows == [("0", "ACTIVE"), ("1", "ACTIVE")]
 
 
-def test_who_is_overtaken_brings_in_nothing_older(
+def test_load_overtaken_by_a_newer_object_fails(
     world: World, before_commit: Callable[[Callable[[], object]], None]
 ) -> None:
-    world.load(world.publish(anomaly("0", hour(30)), hours=(24, 48)))
+    world.load(world.publish(anomaly("0", hour(30)), day=1))
     newer: list[Part] = []
 
     def overtake() -> None:
@@ -580,19 +575,19 @@ def test_a_reader_sees_the_slice_as_it_was_or_as_it_is(world: World, monkeypatch
     assert len({state for _, state in seen}) == 2
 
 
-def test_a_missing_object_is_explained_and_changes_nothing(world: World) -> None:
+def test_load_of_a_missing_object_fails_and_changes_nothing(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     before = world.state
     gone = world.publish(anomaly("1", status="DISMISSED"))
     Path(gone["path"].removeprefix("file://")).unlink()
-    with pytest.raises(FileNotFoundError, match=r"parquet is not in the lake.*Clear the extract task"):
+    with pytest.raises(FileNotFoundError, match=r"threats-2026-01-02.parquet no longer exists.*Clear the extract task"):
         world.load(gone)
     assert world.state == before
 
 
-def test_a_broken_object_changes_nothing_and_the_slices_before_stay_loaded(world: World) -> None:
-    good = world.publish(anomaly("1"), hours=(0, 12))
-    bad = world.publish(anomaly("2", hour(12)), hours=(12, 24))
+def test_load_that_fails_keeps_the_days_loaded_before(world: World) -> None:
+    good = world.publish(anomaly("1"))
+    bad = world.publish(anomaly("2", hour(24)), day=1)
     Path(bad["path"].removeprefix("file://")).write_bytes(b"PAR1")
     with pytest.raises(AirflowFailException, match="cannot be read as Parquet"):
         world.load(good, bad)
@@ -625,12 +620,12 @@ def test_an_object_without_a_column_is_loaded_without(world: World) -> None:
     assert world.table.scan(selected_fields=("suspicious_ip",)).to_arrow().to_pylist() == [{"suspicious_ip": None}]
 
 
-def test_a_table_of_ones_own_making_will_do(world: World) -> None:
+def test_load_into_a_table_that_exists_replaces_the_day(world: World) -> None:
     with world.open() as catalog:
         catalog.create_table(NAME, cloudlock_iceberg.columns(), properties={"write.delete.isolation-level": "snapshot"})
-    world.load(world.publish(anomaly("1"), anomaly("2", hour(13)), anomaly("3", hour(30)), hours=(0, 48)))
-    world.load(world.publish(anomaly("2", hour(13), status="DISMISSED"), hours=(12, 24)))
-    assert world.rows == [("1", "ACTIVE"), ("2", "DISMISSED"), ("3", "ACTIVE")]
+    world.load(world.publish(anomaly("1"), anomaly("2", hour(13))), world.publish(anomaly("3", hour(30)), day=1))
+    world.load(world.publish(anomaly("2", hour(13), status="DISMISSED")))
+    assert world.rows == [("2", "DISMISSED"), ("3", "ACTIVE")]
 
 
 def test_a_namespace_that_is_not_there_is_named(world: World) -> None:

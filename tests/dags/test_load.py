@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,13 @@ from airflow.sdk.exceptions import AirflowFailException
 from cloudlock_duckdb import load, transaction
 from moto.server import ThreadedMotoServer
 
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS
+from airflow_provider_cloudlock.operators import extraction
+from tests.dags.conftest import SCHEMA, anomaly, hour, loaded, slice_of
+from tests.operators.lake import connection, operator
+from tests.support import Tenant, day_of_records
 
 Part = dict[str, Any]
 Record = dict[str, Any]
-
-DAY = datetime(2026, 1, 2, tzinfo=UTC)
-SCHEMA = SCHEMAS["threats"]
-
-
-def hour(n: float) -> datetime:
-    """Return the instant so many hours into the day."""
-    return DAY + timedelta(hours=n)
-
-
-def anomaly(key: str, created: datetime | None = DAY, **fields: Any) -> Record:
-    """Make a row of the lake."""
-    return {"id": key, "created_at": created, "status": "ACTIVE"} | fields
 
 
 class World:
@@ -47,19 +37,16 @@ class World:
         self.lake = f"file://{folder}/lake"
         self.warehouse = folder / "new" / "warehouse.duckdb"
 
-    def publish(self, *records: Record, hours: tuple[float, float] = (0, 24), schema: pa.Schema = SCHEMA) -> Part:
-        """Put an object into the lake, and return what the extract tells about it."""
-        start, end = map(hour, hours)
-        path = f"{self.lake}/threats/created_date=2026-01-02/{start:%H}--{end:%H}.parquet"
+    def publish(self, *records: Record, day: int = 0, until: float = 24, schema: pa.Schema = SCHEMA) -> Part:
+        """Put an object into the lake, and return the slice as the extract does."""
+        part = slice_of(self.lake, day, until)
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(list(records), schema), sink)
         data = sink.getvalue().to_pybytes()
-        target = ObjectStoragePath(path)
+        target = ObjectStoragePath(part["path"])
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-        return {
-            "window": [start.isoformat(), end.isoformat()],
-            "path": path,
+        return part | {
             "rows": len(records),
             "bytes": len(data),
             "changed": True,
@@ -84,9 +71,9 @@ class World:
 
     @property
     def ledger(self) -> list[tuple[Any, ...]]:
-        """Hours, hash and rows of every load that counts."""
+        """Day of January, hours, hash and rows of every load."""
         return self.ask(
-            "select hour(timezone('UTC', window_start)), "
+            "select day(timezone('UTC', window_start)), "
             "date_diff('hour', window_start, window_end), sha256, rows from cloudlock_loads order by all"
         )
 
@@ -95,11 +82,6 @@ class World:
 def world(tmp_path: Path) -> World:
     """A world with nothing in it."""
     return World(tmp_path)
-
-
-def loaded(slices: int, rows: int, skipped: int = 0) -> dict[str, int]:
-    """Return what the task tells."""
-    return {"slices_loaded": slices, "slices_skipped": skipped, "rows_loaded": rows}
 
 
 def test_every_field_arrives(world: World) -> None:
@@ -140,13 +122,13 @@ def test_a_second_load_changes_nothing(world: World) -> None:
     assert (world.rows, world.ask("from cloudlock_loads")) == before
 
 
-def test_only_the_changed_slice_is_replaced(world: World) -> None:
-    morning = world.publish(anomaly("1"), hours=(0, 12))
-    world.load(morning, world.publish(anomaly("2", hour(12)), anomaly("3", hour(13)), hours=(12, 24)))
-    changed = world.publish(anomaly("2", hour(12), status="DISMISSED"), anomaly("4", hour(14)), hours=(12, 24))
-    assert world.load(morning, changed) == loaded(slices=1, rows=2, skipped=1)
+def test_load_of_two_days_replaces_only_the_changed_one(world: World) -> None:
+    first = world.publish(anomaly("1"))
+    world.load(first, world.publish(anomaly("2", hour(24)), anomaly("3", hour(25)), day=1))
+    changed = world.publish(anomaly("2", hour(24), status="DISMISSED"), anomaly("4", hour(26)), day=1)
+    assert world.load(first, changed) == loaded(slices=1, rows=2, skipped=1)
     assert world.rows == [("1", "ACTIVE"), ("2", "DISMISSED"), ("4", "ACTIVE")]
-    assert world.ledger == [(0, 12, morning["sha256"], 1), (12, 12, changed["sha256"], 2)]
+    assert world.ledger == [(2, 24, first["sha256"], 1), (3, 24, changed["sha256"], 2)]
 
 
 def test_what_an_extract_wrote_before_it_crashed_is_loaded(world: World) -> None:
@@ -155,21 +137,21 @@ def test_what_an_extract_wrote_before_it_crashed_is_loaded(world: World) -> None
     assert world.rows == [("1", "ACTIVE")]
 
 
-def test_a_slice_may_become_empty(world: World) -> None:
+def test_load_of_an_empty_object_empties_the_day(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     empty = world.publish()
     assert world.load(empty) == loaded(slices=1, rows=0)
     assert world.rows == []
-    assert world.ledger == [(0, 24, empty["sha256"], 0)]
+    assert world.ledger == [(2, 24, empty["sha256"], 0)]
 
 
-def test_slices_of_equal_bytes_are_told_apart(world: World) -> None:
-    world.load(world.publish(anomaly("1")))
-    empty = [world.publish(hours=(0, 6)), world.publish(hours=(6, 24))]
+def test_load_of_equal_objects_of_two_days_loads_both(world: World) -> None:
+    world.load(world.publish(anomaly("1")), world.publish(anomaly("2", hour(24)), day=1))
+    empty = [world.publish(), world.publish(day=1)]
     assert empty[0]["sha256"] == empty[1]["sha256"]
-    assert world.load(*empty) == loaded(slices=2, rows=0)
-    world.load(world.publish(anomaly("1")))
-    assert world.load(*empty[::-1]) == loaded(slices=2, rows=0)
+    assert world.load(empty[0]) == loaded(slices=1, rows=0)
+    assert world.rows == [("2", "ACTIVE")]
+    assert world.load(*empty) == loaded(slices=1, rows=0, skipped=1)
     assert world.rows == []
 
 
@@ -179,41 +161,84 @@ def test_a_record_without_created_at_counts_by_its_detection(world: World) -> No
     assert world.rows == [("1", "DISMISSED")]
 
 
-def test_the_results_of_several_tasks_are_loaded_at_once(world: World) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(3)]
+def test_load_of_several_extracts_loads_all(world: World) -> None:
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(3)]
     extracts = [{"resource": "threats", "slices": [part]} for part in parts]
     assert load.function(extracts, str(world.warehouse)) == loaded(slices=3, rows=3)
     assert world.rows == [("0", "ACTIVE"), ("1", "ACTIVE"), ("2", "ACTIVE")]
 
 
-def test_a_bigger_window_replaces_its_parts(world: World) -> None:
-    world.load(
-        world.publish(anomaly("1"), hours=(0, 12)),
-        world.publish(anomaly("2", hour(12)), hours=(12, 24)),
-    )
-    whole = world.publish(anomaly("1"), anomaly("2", hour(12)), anomaly("3", hour(13)))
-    world.load(whole)
-    assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE"), ("3", "ACTIVE")]
-    assert world.ledger == [(0, 24, whole["sha256"], 3)]
+def test_load_of_a_whole_day_replaces_its_first_half(world: World) -> None:
+    noon = world.publish(anomaly("1"), anomaly("2", hour(11)), until=12)
+    assert world.load(noon) == loaded(slices=1, rows=2)
+    assert world.ledger == [(2, 12, noon["sha256"], 2)]
+    whole = world.publish(anomaly("1", status="DISMISSED"), anomaly("2", hour(11)), anomaly("3", hour(13)))
+    assert world.load(whole) == loaded(slices=1, rows=3)
+    assert world.rows == [("1", "DISMISSED"), ("2", "ACTIVE"), ("3", "ACTIVE")]
+    assert world.ledger == [(2, 24, whole["sha256"], 3)]
+    assert world.load(whole) == loaded(slices=0, rows=0, skipped=1)
 
 
-def test_a_part_loaded_over_the_whole_makes_the_whole_due_again(world: World) -> None:
-    whole = world.publish(anomaly("1"), anomaly("2", hour(12)))
-    world.load(whole)
-    part = world.publish(anomaly("1", status="DISMISSED"), hours=(0, 12))
-    world.load(part)
-    assert world.rows == [("1", "DISMISSED"), ("2", "ACTIVE")]
-    assert world.ledger == [(0, 12, part["sha256"], 1)]
-    assert world.load(whole) == loaded(slices=1, rows=2)
-    assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE")]
+def test_load_of_a_half_day_takes_the_whole_object(world: World) -> None:
+    noon = world.publish(anomaly("1"), until=12)
+    whole = world.publish(anomaly("1"), anomaly("2", hour(13)))
+    for part in (noon, whole, noon, noon, whole):
+        world.load(part)
+        assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE")]
+        assert [entry[2:] for entry in world.ledger] == [(whole["sha256"], 2)]
+    assert world.load(whole) == loaded(slices=0, rows=0, skipped=1)
 
 
-def test_windows_that_only_touch_are_left_alone(world: World) -> None:
-    world.load(world.publish(anomaly("1", hour(11.9)), hours=(0, 12)))
-    world.load(world.publish(anomaly("3", hour(18)), hours=(18, 24)))
-    world.load(world.publish(anomaly("2", hour(12)), hours=(12, 18)))
+def test_load_of_an_unchanged_day_notes_that_it_is_over(world: World) -> None:
+    noon, whole = world.publish(anomaly("1"), until=12), world.publish(anomaly("1"))
+    assert noon["sha256"] == whole["sha256"]
+    world.load(noon)
+    assert world.load(whole) == loaded(slices=1, rows=1)
+    assert world.load(noon, whole) == loaded(slices=0, rows=0, skipped=2)
+    assert world.ledger == [(2, 24, whole["sha256"], 1)]
+
+
+def test_load_of_a_day_extracted_at_noon_and_again_when_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return hour(12).astimezone(tz)
+
+    def load_extract(before: str | datetime) -> dict[str, Any]:
+        extracted = operator(world.lake, before=before).execute({})
+        load.function([extracted], str(world.warehouse))
+        return extracted
+
+    with Tenant(day_of_records("2026-01-02", 20)) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
+        with monkeypatch.context() as clock:
+            clock.setattr(extraction, "datetime", Noon)
+            noon = load_extract(hour(12))
+        first_half = tenant.window("2026-01-02", hour(12))
+        assert world.rows == sorted((str(each["id"]), each["status"]) for each in first_half)
+        assert [entry[:2] for entry in world.ledger] == [(2, 12)]
+        tenant.dismiss(first_half[0]["id"])
+        load_extract("2026-01-03")
+        assert world.rows == sorted((str(each["id"]), each["status"]) for each in tenant.records)
+        assert [(*entry[:2], entry[3]) for entry in world.ledger] == [(2, 24, 20)]
+        load.function([noon], str(world.warehouse))
+        assert world.rows == sorted((str(each["id"]), each["status"]) for each in tenant.records)
+
+
+@pytest.mark.parametrize("start", ["2026-01-02T12:00:00+00:00", "2026-01-02T00:00:00+01:00", "2026-01-02"])
+def test_load_of_a_slice_not_from_midnight_utc_is_refused(world: World, start: str) -> None:
+    part = world.publish(anomaly("1", hour(12)))
+    with pytest.raises(AirflowFailException, match="does not begin at midnight UTC"):
+        world.load(part | {"window": [start, part["window"][1]]})
+    assert world.rows == []
+
+
+def test_load_of_a_day_leaves_its_neighbours(world: World) -> None:
+    world.load(world.publish(anomaly("1", hour(23.9))))
+    world.load(world.publish(anomaly("3", hour(48)), day=2))
+    world.load(world.publish(anomaly("2", hour(24)), day=1))
     assert [row[0] for row in world.rows] == ["1", "2", "3"]
-    assert [entry[:2] for entry in world.ledger] == [(0, 12), (12, 6), (18, 6)]
+    assert [entry[:2] for entry in world.ledger] == [(2, 24), (3, 24), (4, 24)]
 
 
 def test_the_ledger_tells_what_was_loaded_when_a_later_extract_was_faster(world: World) -> None:
@@ -249,14 +274,14 @@ def test_a_task_that_is_stopped_leaves_the_old_rows(world: World) -> None:
         assert connection.execute("select id from cloudlock_threats").fetchall() == [("1",)]
 
 
-def test_the_slices_before_a_failure_stay_loaded(world: World) -> None:
-    good = world.publish(anomaly("1"), hours=(0, 12))
-    bad = world.publish(anomaly("2", hour(12)), hours=(12, 24))
+def test_load_that_fails_keeps_the_days_loaded_before(world: World) -> None:
+    good = world.publish(anomaly("1"))
+    bad = world.publish(anomaly("2", hour(24)), day=1)
     Path(bad["path"].removeprefix("file://")).write_bytes(b"PAR1")
     with pytest.raises(AirflowFailException, match=r"\.parquet cannot be read as Parquet"):
         world.load(good, bad)
     assert world.rows == [("1", "ACTIVE")]
-    assert world.load(good, world.publish(anomaly("2", hour(12)), hours=(12, 24))) == loaded(1, 1, skipped=1)
+    assert world.load(good, world.publish(anomaly("2", hour(24)), day=1)) == loaded(1, 1, skipped=1)
 
 
 @pytest.mark.parametrize(
@@ -281,11 +306,11 @@ def test_rows_that_somebody_removed_are_loaded_again(world: World) -> None:
     assert world.load(part) == loaded(1, 1)
 
 
-def test_a_missing_object_is_explained_and_changes_nothing(world: World) -> None:
+def test_load_of_a_missing_object_fails_and_changes_nothing(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     gone = world.publish(anomaly("1", status="DISMISSED"))
     Path(gone["path"].removeprefix("file://")).unlink()
-    with pytest.raises(FileNotFoundError, match=r"00--00.parquet is not in the lake.*Clear the extract task"):
+    with pytest.raises(FileNotFoundError, match=r"threats-2026-01-02.parquet no longer exists.*Clear the extract task"):
         world.load(gone)
     assert world.rows == [("1", "ACTIVE")]
 
@@ -322,7 +347,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_a_lake_on_s3_is_read_through_its_connection(world: World, bucket: str) -> None:
+def test_load_from_s3_uses_the_connection_in_the_path(world: World, bucket: str) -> None:
     world.lake = bucket
     part = world.publish(anomaly("1"), anomaly("2"))
     assert world.load(part) == loaded(slices=1, rows=2)
@@ -330,5 +355,5 @@ def test_a_lake_on_s3_is_read_through_its_connection(world: World, bucket: str) 
     changed = world.publish(anomaly("1", status="DISMISSED"))
     assert world.load(changed) == loaded(slices=1, rows=1)
     assert world.rows == [("1", "DISMISSED")]
-    with pytest.raises(FileNotFoundError, match=r"s3://load_s3@lake/.* is not in the lake"):
+    with pytest.raises(FileNotFoundError, match=r"s3://load_s3@lake/.* no longer exists"):
         world.load(changed | {"path": changed["path"] + "x", "sha256": "0"})

@@ -25,11 +25,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from cloudlock_postgres import CONNECTION, SCHEMA, load
 
-from airflow_provider_cloudlock.api.resources import THREATS
 from airflow_provider_cloudlock.lake.decode import ArrowFormat
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
 from tests.benchmarks.records import Day
-from tests.dags.conftest import DAGS
+from tests.dags.conftest import DAGS, DAY, THREATS, anomaly, hour, loaded, slice_of
+from tests.dags.conftest import SCHEMA as THREAT
 from tests.operators.lake import connection, operator
 from tests.support import Tenant, day_of_records
 from tests.support.postgres import postgres
@@ -37,26 +36,9 @@ from tests.support.postgres import postgres
 Part = dict[str, Any]
 Record = dict[str, Any]
 
-DAY = datetime(2026, 1, 2, tzinfo=UTC)
-THREAT = SCHEMAS["threats"]
 NUMBERS = itertools.count()
 #: A lock that tests hold to stop a load at a known place.
 GATE = 42
-
-
-def hour(n: float) -> datetime:
-    """Return the instant so many hours into the day."""
-    return DAY + timedelta(hours=n)
-
-
-def anomaly(key: str, created: datetime | None = DAY, **fields: Any) -> Record:
-    """Make a row of the lake."""
-    return {"id": key, "created_at": created, "status": "ACTIVE"} | fields
-
-
-def loaded(slices: int, rows: int, skipped: int = 0) -> dict[str, int]:
-    """Return what the task tells."""
-    return {"slices_loaded": slices, "slices_skipped": skipped, "rows_loaded": rows}
 
 
 class World:
@@ -89,21 +71,17 @@ class World:
                 cursor = reader.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
-    def publish(self, *records: Record, hours: tuple[float, float] = (0, 24), schema: pa.Schema = THREAT) -> Part:
+    def publish(self, *records: Record, day: int = 0, until: float = 24, schema: pa.Schema = THREAT) -> Part:
         """Put an object of records into the lake."""
-        return self.put(pa.Table.from_pylist(list(records), schema), hours)
+        return self.put(pa.Table.from_pylist(list(records), schema), day, until)
 
-    def put(self, table: pa.Table, hours: tuple[float, float] = (0, 24)) -> Part:
-        """Put an object into the lake, and return what the extract tells about it."""
-        start, end = map(hour, hours)
-        file = self.lake / f"{start:%H}--{end:%H}.parquet"
+    def put(self, table: pa.Table, day: int = 0, until: float = 24) -> Part:
+        """Put an object into the lake, and return the slice as the extract does."""
+        part = slice_of(f"file://{self.lake}", day, until)
+        file = Path(part["path"].removeprefix("file://"))
+        file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, file)
-        return {
-            "window": [start.isoformat(), end.isoformat()],
-            "path": f"file://{file}",
-            "rows": table.num_rows,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        }
+        return part | {"rows": table.num_rows, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
     def load(self, *parts: Part) -> dict[str, int]:
         """Run the task on what one extract told."""
@@ -117,9 +95,9 @@ class World:
 
     @property
     def ledger(self) -> list[tuple[Any, ...]]:
-        """Hours, hash and rows of every load that counts."""
+        """Day of January, hours, hash and rows of every load."""
         return self.run(
-            "select extract(hour from window_start)::int, extract(epoch from window_end - window_start)::int / 3600, "
+            "select extract(day from window_start)::int, extract(epoch from window_end - window_start)::int / 3600, "
             "sha256, rows from cloudlock_loads order by window_start, window_end"
         )
 
@@ -244,11 +222,11 @@ def test_rows_that_somebody_removed_are_loaded_again(world: World) -> None:
     assert world.load(part) == loaded(slices=1, rows=1)
 
 
-def test_a_hundred_thousand_rows_are_those_of_the_lake(world: World) -> None:
+def test_load_of_100_000_rows_equals_the_lake(world: World) -> None:
     days = [whole := threats(100_000), whole.slice(50_000, 1_000).combine_chunks()]
     part = world.put(days[0])
-    world.load(world.publish(anomaly("0", hour(-1)), hours=(-1, 0)))
-    world.load(world.publish(anomaly("00", hour(24)), hours=(24, 25)))
+    world.load(world.publish(anomaly("0", hour(-1)), day=-1))
+    world.load(world.publish(anomaly("00", hour(24)), day=1))
     assert world.load(part) == loaded(slices=1, rows=100_000)
     assert in_warehouse(world).equals(days[0])
     assert world.load(world.put(days[1])) == loaded(slices=1, rows=1_000)
@@ -260,7 +238,7 @@ def threats(rows: int) -> pa.Table:
     """Return a day of threats: those of an answer of the API again and again, each with an id and a time of its own."""
     records = Day(DAY.date(), 4_000, 0.01)
     body = b'{"items":[' + bytes(records.items(0, 4_000)).rstrip(b",") + b"]}"
-    page = ArrowFormat(Layout(THREAT, THREATS.key, THREATS.time_fields)).decode(body)
+    page = ArrowFormat(THREATS).decode(body)
     start, step = int(DAY.timestamp() * 1_000_000), timedelta(days=1) // timedelta(microseconds=1) // rows
     times = pa.array(range(start, start + rows * step, step), pa.int64()).cast(THREAT.field("created_at").type)
     table = pa.concat_tables([page.table] * (rows // 4_000))
@@ -280,42 +258,42 @@ def in_warehouse(world: World) -> pa.Table:
     return table.set_column(place, "users", users).cast(THREAT).combine_chunks()
 
 
-def test_a_second_load_changes_nothing(world: World) -> None:
-    parts = [world.publish(anomaly("1"), hours=(0, 12)), world.publish(anomaly("2", hour(23.9)), hours=(12, 24))]
+def test_load_of_loaded_days_changes_nothing(world: World) -> None:
+    parts = [world.publish(anomaly("1")), world.publish(anomaly("2", hour(24)), day=1)]
     assert world.load(*parts) == loaded(slices=2, rows=2)
     before = world.state
     assert world.load(*parts[::-1], parts[1]) == loaded(slices=0, rows=0, skipped=3)
     assert world.state == before
 
 
-def test_the_order_of_loads_does_not_matter(world: World) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(6)]
+def test_load_of_days_in_any_order_loads_all(world: World) -> None:
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(6)]
     world.load(parts[4], parts[1])
     world.load(parts[5], parts[0], parts[1])
     world.load(*parts)
     assert world.rows == [(str(n), "ACTIVE") for n in range(6)]
-    assert world.ledger == [(n, 1, parts[n]["sha256"], 1) for n in range(6)]
+    assert world.ledger == [(2 + n, 24, parts[n]["sha256"], 1) for n in range(6)]
 
 
-def test_only_the_changed_slice_is_replaced(world: World) -> None:
-    morning = world.publish(anomaly("1"), hours=(0, 12))
-    world.load(morning, world.publish(anomaly("2", hour(12)), anomaly("3", hour(13)), hours=(12, 24)))
-    changed = world.publish(anomaly("2", hour(12), status="DISMISSED"), anomaly("4", hour(14)), hours=(12, 24))
-    assert world.load(morning, changed) == loaded(slices=1, rows=2, skipped=1)
+def test_load_of_two_days_replaces_only_the_changed_one(world: World) -> None:
+    first = world.publish(anomaly("1"))
+    world.load(first, world.publish(anomaly("2", hour(24)), anomaly("3", hour(25)), day=1))
+    changed = world.publish(anomaly("2", hour(24), status="DISMISSED"), anomaly("4", hour(26)), day=1)
+    assert world.load(first, changed) == loaded(slices=1, rows=2, skipped=1)
     assert world.rows == [("1", "ACTIVE"), ("2", "DISMISSED"), ("4", "ACTIVE")]
-    assert world.ledger == [(0, 12, morning["sha256"], 1), (12, 12, changed["sha256"], 2)]
+    assert world.ledger == [(2, 24, first["sha256"], 1), (3, 24, changed["sha256"], 2)]
 
 
 def test_what_an_extract_wrote_before_it_crashed_is_loaded(world: World) -> None:
     assert world.load(world.publish(anomaly("1")) | {"changed": False}) == loaded(slices=1, rows=1)
 
 
-def test_a_slice_may_become_empty(world: World) -> None:
+def test_load_of_an_empty_object_empties_the_day(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     empty = world.publish()
     assert world.load(empty) == loaded(slices=1, rows=0)
     assert world.rows == []
-    assert world.ledger == [(0, 24, empty["sha256"], 0)]
+    assert world.ledger == [(2, 24, empty["sha256"], 0)]
 
 
 def test_a_record_without_created_at_counts_by_its_detection(world: World) -> None:
@@ -324,44 +302,55 @@ def test_a_record_without_created_at_counts_by_its_detection(world: World) -> No
     assert world.rows == [("1", "DISMISSED")]
 
 
-def test_a_record_whose_time_was_changed_may_be_in_two_slices(world: World) -> None:
-    world.load(world.publish(anomaly("1", hour(11)), hours=(0, 12)))
-    world.load(world.publish(anomaly("1", hour(12)), hours=(12, 24)))
+def test_load_of_a_record_in_two_days_keeps_both(world: World) -> None:
+    world.load(world.publish(anomaly("1", hour(11))))
+    world.load(world.publish(anomaly("1", hour(24)), day=1))
     assert world.rows == [("1", "ACTIVE"), ("1", "ACTIVE")]
 
 
-def test_the_results_of_several_tasks_are_loaded_at_once(world: World) -> None:
-    parts = [world.publish(anomaly(str(n), hour(n)), hours=(n, n + 1)) for n in range(3)]
+def test_load_of_several_extracts_loads_all(world: World) -> None:
+    parts = [world.publish(anomaly(str(n), hour(24 * n)), day=n) for n in range(3)]
     extracts = [{"resource": "threats", "slices": [part]} for part in parts]
     assert load.function(extracts, world.schema) == loaded(slices=3, rows=3)
 
 
-def test_a_bigger_window_replaces_its_parts(world: World) -> None:
-    world.load(world.publish(anomaly("1"), hours=(0, 12)), world.publish(anomaly("2", hour(12)), hours=(12, 24)))
-    whole = world.publish(anomaly("1"), anomaly("2", hour(12)), anomaly("3", hour(13)))
-    world.load(whole)
-    assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE"), ("3", "ACTIVE")]
-    assert world.ledger == [(0, 24, whole["sha256"], 3)]
+def test_load_of_a_whole_day_replaces_its_first_half(world: World) -> None:
+    noon = world.publish(anomaly("1"), anomaly("2", hour(11)), until=12)
+    assert world.load(noon) == loaded(slices=1, rows=2)
+    assert world.ledger == [(2, 12, noon["sha256"], 2)]
+    whole = world.publish(anomaly("1", status="DISMISSED"), anomaly("2", hour(11)), anomaly("3", hour(13)))
+    assert world.load(whole) == loaded(slices=1, rows=3)
+    assert world.rows == [("1", "DISMISSED"), ("2", "ACTIVE"), ("3", "ACTIVE")]
+    assert world.ledger == [(2, 24, whole["sha256"], 3)]
+    assert world.load(whole) == loaded(slices=0, rows=0, skipped=1)
 
 
-def test_a_part_loaded_over_the_whole_makes_the_whole_due_again(world: World) -> None:
-    whole = world.publish(anomaly("1"), anomaly("2", hour(12)))
-    world.load(whole)
-    world.load(world.publish(anomaly("1", status="DISMISSED"), hours=(0, 12)))
-    assert world.rows == [("1", "DISMISSED"), ("2", "ACTIVE")]
-    assert world.load(whole) == loaded(slices=1, rows=2)
-    assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE")]
+def test_load_of_a_half_day_takes_the_whole_object(world: World) -> None:
+    noon = world.publish(anomaly("1"), until=12)
+    whole = world.publish(anomaly("1"), anomaly("2", hour(13)))
+    for part in (noon, whole, noon, noon, whole):
+        world.load(part)
+        assert world.rows == [("1", "ACTIVE"), ("2", "ACTIVE")]
+    assert world.load(whole) == loaded(slices=0, rows=0, skipped=1)
 
 
-def test_windows_that_only_touch_are_left_alone(world: World) -> None:
-    world.load(world.publish(anomaly("1", hour(11.9)), hours=(0, 12)))
-    world.load(world.publish(anomaly("3", hour(18)), hours=(18, 24)))
-    world.load(world.publish(anomaly("2", hour(12)), hours=(12, 18)))
+def test_load_of_an_unchanged_day_notes_that_it_is_over(world: World) -> None:
+    noon, whole = world.publish(anomaly("1"), until=12), world.publish(anomaly("1"))
+    assert noon["sha256"] == whole["sha256"]
+    world.load(noon)
+    assert world.load(whole) == loaded(slices=1, rows=1)
+    assert world.load(noon, whole) == loaded(slices=0, rows=0, skipped=2)
+
+
+def test_load_of_a_day_leaves_its_neighbours(world: World) -> None:
+    world.load(world.publish(anomaly("1", hour(23.9))))
+    world.load(world.publish(anomaly("3", hour(48)), day=2))
+    world.load(world.publish(anomaly("2", hour(24)), day=1))
     assert [row[0] for row in world.rows] == ["1", "2", "3"]
-    assert [entry[:2] for entry in world.ledger] == [(0, 12), (12, 6), (18, 6)]
+    assert [entry[:2] for entry in world.ledger] == [(2, 24), (3, 24), (4, 24)]
 
 
-def test_an_older_receipt_brings_in_the_newest_object(world: World) -> None:
+def test_load_of_an_older_slice_takes_the_newest_object(world: World) -> None:
     older = world.publish(anomaly("1"))
     newer = world.publish(anomaly("1", status="DISMISSED"))
     assert world.load(older) == loaded(slices=1, rows=1)
@@ -369,10 +358,10 @@ def test_an_older_receipt_brings_in_the_newest_object(world: World) -> None:
     assert world.load(newer) == loaded(slices=0, rows=0, skipped=1)
     assert world.load(older) == loaded(slices=1, rows=1)
     assert world.rows == [("1", "DISMISSED")]
-    assert world.ledger == [(0, 24, newer["sha256"], 1)]
+    assert world.ledger == [(2, 24, newer["sha256"], 1)]
 
 
-def test_a_load_that_had_to_wait_brings_in_nothing_older(world: World) -> None:
+def test_load_that_waited_takes_the_newest_object(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     world.gate("delete")
     older = world.publish(anomaly("1", status="OLDER"))
@@ -386,19 +375,19 @@ def test_a_load_that_had_to_wait_brings_in_nothing_older(world: World) -> None:
         holder.execute(f"select pg_advisory_unlock({GATE})")
         assert first.result() == second.result() == loaded(slices=1, rows=1)
     assert world.rows == [("1", "NEWER")]
-    assert world.ledger == [(0, 24, newer["sha256"], 1)]
+    assert world.ledger == [(2, 24, newer["sha256"], 1)]
 
 
-def test_loads_at_once_make_no_doubles(world: World) -> None:
+def test_concurrent_loads_make_no_duplicates(world: World) -> None:
     world.log_in(extra={"options": "-cdefault_transaction_isolation=serializable"})
-    records = [anomaly(str(n), hour(n / 100)) for n in range(1_000)]
-    parts = [world.publish(*records[:500], hours=(0, 5)), world.publish(*records[500:], hours=(5, 10))]
+    records = [anomaly(str(n), hour(n / 25)) for n in range(1_000)]
+    parts = [world.publish(*records[:600]), world.publish(*records[600:], day=1)]
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda n: world.load(*parts[:: n % 2 or -1]), range(8)))
     assert sum(each["slices_loaded"] for each in done) == 2
     assert sum(each["slices_skipped"] for each in done) == 14
     assert world.run("select count(*), count(distinct id) from cloudlock_threats") == [(1_000, 1_000)]
-    assert [entry[3] for entry in world.ledger] == [500, 500]
+    assert [entry[3] for entry in world.ledger] == [600, 400]
 
 
 def test_a_killed_load_leaves_the_old_rows(world: World) -> None:
@@ -435,19 +424,19 @@ def test_a_reader_sees_the_slice_as_it_was_or_as_it_is(world: World) -> None:
     assert len(world.rows) == 50
 
 
-def test_a_missing_object_is_explained_and_changes_nothing(world: World) -> None:
+def test_load_of_a_missing_object_fails_and_changes_nothing(world: World) -> None:
     world.load(world.publish(anomaly("1")))
     before = world.state
     gone = world.publish(anomaly("1", status="DISMISSED"))
     Path(gone["path"].removeprefix("file://")).unlink()
-    with pytest.raises(FileNotFoundError, match=r"00--00.parquet is not in the lake.*Clear the extract task"):
+    with pytest.raises(FileNotFoundError, match=r"threats-2026-01-02.parquet no longer exists.*Clear the extract task"):
         world.load(gone)
     assert world.state == before
 
 
-def test_a_broken_object_changes_nothing_and_the_slices_before_stay_loaded(world: World) -> None:
-    good = world.publish(anomaly("1"), hours=(0, 12))
-    bad = world.publish(anomaly("2", hour(12)), hours=(12, 24))
+def test_load_that_fails_keeps_the_days_loaded_before(world: World) -> None:
+    good = world.publish(anomaly("1"))
+    bad = world.publish(anomaly("2", hour(24)), day=1)
     Path(bad["path"].removeprefix("file://")).write_bytes(b"PAR1")
     with pytest.raises(AirflowFailException, match="cannot be read as Parquet"):
         world.load(good, bad)

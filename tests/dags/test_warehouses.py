@@ -32,18 +32,14 @@ from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from cloudlock_sql import slices
 from sqlglot import ErrorLevel, exp
 
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS
-from airflow_provider_cloudlock.lake.slices import Slice
-from tests.dags.conftest import DAGS
+from tests.dags.conftest import DAGS, DAY, SCHEMA, hour, slice_of
 
 Part = dict[str, Any]
 
 WAREHOUSES = ["snowflake", "bigquery", "redshift", "databricks"]
-SCHEMA = SCHEMAS["threats"]
-DAY = datetime(2026, 1, 2, tzinfo=UTC)
 READ = datetime(2026, 1, 3, 0, 0, 7, tzinfo=UTC)
 S3, GS = "s3://aws_default@my-bucket/cloudlock", "gs://google_cloud_default@my-bucket/cloudlock"
-FILE = "threats/created_date=2026-01-02/20260102T000000Z--20260103T000000Z.parquet"
+FILE = "threats/created_date=2026-01-02/threats-2026-01-02.parquet"
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +47,10 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RedshiftSQLHook, "get_first", lambda self, sql: {"select sysdate": (READ,)}[sql])
 
 
-def hour(n: float) -> datetime:
-    """Return the instant so many hours into the day."""
-    return DAY + timedelta(hours=n)
-
-
-def told(lake: str = S3, hours: tuple[float, float] = (0, 24), rows: int = 3, **fields: Any) -> Part:
-    """Return what the extract tells about a slice."""
-    part = Slice(*map(hour, hours))
+def told(lake: str = S3, day: int = 0, until: float = 24, rows: int = 3, **fields: Any) -> Part:
+    """Return a slice as the extract does."""
     return {
-        "window": part.window,
-        "path": f"{lake}/threats/{part.partition}/{part.name}.parquet",
+        **slice_of(lake, day, until),
         "rows": rows,
         "bytes": 4711,
         "changed": True,
@@ -286,11 +275,10 @@ def where_of(warehouse: str, part: Part) -> exp.Expression:
     return next(each for each in found if isinstance(each, exp.Delete)).args["where"]
 
 
-@pytest.mark.parametrize("hours", [(0, 24), (6.5, 6.5 + 1 / 3_600_000_000)])
+@pytest.mark.parametrize("until", [24, 6.5, 1 / 3_600_000_000])
 @pytest.mark.parametrize("warehouse", ["snowflake", "redshift", "databricks"])
-def test_the_window_is_half_open_and_that_of_the_slice(warehouse: str, hours: tuple[float, float]) -> None:
-    part = told(hours=hours)
-    where = where_of(warehouse, part)
+def test_load_replaces_the_half_open_day_of_the_slice(warehouse: str, until: float) -> None:
+    where = where_of(warehouse, told(until=until))
     bounds = {}
     for kind in (exp.GTE, exp.LT):
         compared = next(
@@ -302,7 +290,7 @@ def test_the_window_is_half_open_and_that_of_the_slice(warehouse: str, hours: tu
         ]
         bound = datetime.fromisoformat(compared.expression.find(exp.Literal).this)
         bounds[kind] = (bound if bound.tzinfo else bound.replace(tzinfo=UTC)).isoformat()
-    assert [bounds[exp.GTE], bounds[exp.LT]] == part["window"]
+    assert [bounds[exp.GTE], bounds[exp.LT]] == [DAY.isoformat(), hour(24).isoformat()]
     assert not where.find(exp.Or)
 
 
@@ -328,12 +316,12 @@ def test_databricks_reads_the_object_by_its_name() -> None:
     assert swap.expression.named_selects == SCHEMA.names
 
 
-def test_slices_are_loaded_changed_or_not() -> None:
-    parts = [told(changed=False), told(hours=(24, 48))]
+def test_load_of_slices_includes_unchanged_ones() -> None:
+    parts = [told(changed=False), told(day=1)]
     assert len(snowflake.statements.function(extract(*parts), "stage")) == 2
     assert len(databricks.statements.function(extract(*parts), "main.s", "/Volumes/a/b")) == 2
     assert len(redshift.plan.function(extract(*parts), "public")) == 2
-    parts = [told(GS, changed=False), told(GS, hours=(24, 48))]
+    parts = [told(GS, changed=False), told(GS, day=1)]
     assert len(bigquery.jobs.function(extract(*parts), "my-project.security")) == 2
 
 
@@ -363,10 +351,20 @@ def test_another_resource_is_refused() -> None:
         slices(extract(told() | {"path": told()["path"].replace("/threats/", "/incidents/")}))
 
 
-@pytest.mark.parametrize("hours", [(0, 12), (12, 24)])
-def test_an_object_of_another_window_is_refused(hours: tuple[float, float]) -> None:
+@pytest.mark.parametrize("day", [-1, 1])
+def test_slices_of_an_object_of_another_day_are_refused(day: int) -> None:
     with pytest.raises(AirflowFailException, match="is not the slice of"):
-        slices(extract(told() | {"window": told(hours=hours)["window"]}))
+        slices(extract(told() | {"window": told(day=day)["window"]}))
+
+
+def test_slices_of_a_path_with_two_days_are_refused() -> None:
+    with pytest.raises(AirflowFailException, match="no slice of threats"):
+        slices(extract(told() | {"path": told()["path"].replace("threats-2026-01-02", "threats-2026-01-03")}))
+
+
+def test_slices_not_from_midnight_utc_are_refused() -> None:
+    with pytest.raises(AirflowFailException, match="does not begin at midnight UTC"):
+        slices(extract(told() | {"window": [hour(12).isoformat(), hour(24).isoformat()]}))
 
 
 @pytest.mark.parametrize(("scheme", "good"), [("gs", GS), ("s3", S3)])
@@ -458,9 +456,9 @@ class World:
             "create table cloudlock_loads (window_start timestamp, window_end timestamp, read_at timestamp)"
         )
 
-    def publish(self, *records: tuple[str, float], hours: tuple[float, float] = (0, 24)) -> Part:
-        """Put an object into the lake, and return what the extract tells about it."""
-        part = told(hours=hours, rows=len(records))
+    def publish(self, *records: tuple[str, float], day: int = 0, until: float = 24) -> Part:
+        """Put an object into the lake, and return the slice as the extract does."""
+        part = told(day=day, until=until, rows=len(records))
         rows = [{"id": key, "created_at": None, "detected_at": hour(at), "platforms": ["box"]} for key, at in records]
         file = self.file(part)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -519,11 +517,11 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     world.database.close()
 
 
-def test_a_window_is_replaced_and_its_neighbours_are_not(world: World) -> None:
+def test_load_of_a_day_leaves_its_neighbours(world: World) -> None:
     for part in (
-        world.publish(("before", -0.001), hours=(-24, 0)),
+        world.publish(("before", -0.001), day=-1),
         world.publish(("first", 0), ("old", 5), ("last", 23.999)),
-        world.publish(("after", 24), hours=(24, 48)),
+        world.publish(("after", 24), day=1),
     ):
         world.load(part)
     assert world.rows == ["after", "before", "first", "last", "old"]
@@ -531,11 +529,23 @@ def test_a_window_is_replaced_and_its_neighbours_are_not(world: World) -> None:
     assert world.rows == ["after", "before", "first", "last", "new"]
 
 
-def test_twice_and_out_of_order_changes_nothing(world: World) -> None:
-    days = [world.publish((f"day{n}", 24 * n), hours=(24 * n, 24 * n + 24)) for n in range(3)]
+def test_load_of_days_twice_in_any_order_loads_each_once(world: World) -> None:
+    days = [world.publish((f"day{n}", 24 * n), day=n) for n in range(3)]
     for n in (2, 0, 1, 1, 2, 0):
         world.load(days[n])
     assert world.rows == ["day0", "day1", "day2"]
+
+
+def test_load_of_a_whole_day_replaces_its_first_half(world: World) -> None:
+    noon = world.publish(("a", 5), ("b", 11), until=12)
+    world.load(noon)
+    assert world.rows == ["a", "b"]
+    whole = world.publish(("a", 5), ("b", 11), ("c", 13))
+    world.load(whole, READ + timedelta(days=1))
+    assert world.rows == ["a", "b", "c"]
+    for days, part in enumerate((noon, whole), 2):
+        world.load(part, READ + timedelta(days=days))
+        assert world.rows == ["a", "b", "c"]
 
 
 def test_an_empty_slice_empties_its_window(world: World) -> None:
@@ -585,17 +595,11 @@ def cluster(tmp_path: Path) -> Iterator[World]:
     world.database.close()
 
 
-@pytest.mark.parametrize("newer", [(0, 24), (0, 25), (-1, 1)])
-def test_what_was_read_earlier_never_comes_over_what_was_read_later(cluster: World, newer: tuple[float, float]) -> None:
+def test_redshift_swap_of_an_older_copy_keeps_the_newer_rows(cluster: World) -> None:
     old = cluster.publish(("old", 0.5))
     cluster.stage(old)
     cluster.database.execute("alter table stage rename to waiting")
-    # The same window, or one that overlaps: the slices of a lake never do, but its lake may have been another.
-    part = slices(extract(told()))[0]
-    wide = type(part)(hour(newer[0]), hour(newer[1]), 1, None, "b", "k", FILE)
-    cluster.stage(cluster.publish(("new", 0.5)))
-    for statement in redshift.swap(wide, "main", "stage", READ + timedelta(seconds=1)):
-        cluster.run(parsed(statement, "redshift"), old)
+    cluster.load(cluster.publish(("new", 0.5)), READ + timedelta(seconds=1))
     cluster.database.execute("drop table stage; alter table waiting rename to stage")
     cluster.load(old, READ, staged=True)
     assert cluster.rows == ["new"]
@@ -613,10 +617,10 @@ def test_a_swap_that_could_not_tell_it_was_done_is_done_again(cluster: World) ->
     assert cluster.database.execute("select count(*) from cloudlock_loads").fetchall() == [(1,)]
 
 
-def test_the_ledger_keeps_one_line_for_each_window(cluster: World) -> None:
+def test_redshift_ledger_has_one_row_per_day(cluster: World) -> None:
     for n in range(3):
         cluster.load(cluster.publish(("a", 5)), READ + timedelta(days=n))
-    cluster.load(cluster.publish(("b", 25), hours=(24, 48)))
+    cluster.load(cluster.publish(("b", 25), day=1))
     assert cluster.database.execute("select count(*) from cloudlock_loads").fetchall() == [(2,)]
 
 
@@ -638,8 +642,9 @@ def test_databricks_counts_before_it_replaces(tmp_path: Path, count: int) -> Non
 # BigQuery
 
 
-def test_bigquery_replaces_the_partition_of_the_day() -> None:
-    assert bigquery.jobs.function(extract(told(GS, rows=5)), "my-project.security") == [
+@pytest.mark.parametrize("until", [24, 12])
+def test_bigquery_replaces_the_partition_of_the_day(until: float) -> None:
+    assert bigquery.jobs.function(extract(told(GS, until=until, rows=5)), "my-project.security") == [
         {
             "job": {
                 "load": {
@@ -658,12 +663,6 @@ def test_bigquery_replaces_the_partition_of_the_day() -> None:
             "rows": 5,
         }
     ]
-
-
-@pytest.mark.parametrize("hours", [(0, 12), (12, 24), (6, 30), (0, 24 - 1 / 3_600_000_000)])
-def test_bigquery_refuses_a_part_of_a_day(hours: tuple[float, float]) -> None:
-    with pytest.raises(AirflowFailException, match="a part of a day, and BigQuery replaces whole ones"):
-        bigquery.jobs.function(extract(told(GS), told(GS, hours=hours)), "my-project.security")
 
 
 @pytest.fixture
@@ -763,8 +762,8 @@ def test_redshift_copies_the_object_into_a_staging_table_of_its_own(
     )
 
 
-def test_no_two_loads_share_a_staging_table() -> None:
-    parts = extract(told(), told(hours=(24, 48)))
+def test_redshift_loads_have_staging_tables_of_their_own() -> None:
+    parts = extract(told(), told(day=1))
     loads = redshift.plan.function(parts, "public") + redshift.plan.function(parts, "public")
     assert len({load["staging"] for load in loads}) == 4
     for load in loads:

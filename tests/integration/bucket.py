@@ -1,4 +1,4 @@
-"""An S3 server on loopback that tells what it was asked, and refuses on request."""
+"""An S3 server on loopback that records its requests, and refuses or truncates responses on demand."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from werkzeug.serving import make_server
 
 
 class _Handler(MotoRequestHandler):
-    """moto's handler, which says once that it waits for a body."""
+    """moto's handler, which sends "100 Continue" once."""
 
     def handle_expect_100(self) -> bool:
-        """Leave it to werkzeug: aiohttp stops its clock at each "100 Continue", also at one that is late."""
+        """Leave it to werkzeug: aiohttp restarts its timeout at each "100 Continue", also at a late one."""
         return True
 
 
 class S3:
-    """moto's server with an ear: ``calls`` are the requests as ``PUT /bucket/key``, queries included."""
+    """moto's server. ``calls`` are the requests as ``PUT /bucket/key``, queries included."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        #: The status that a call is refused with, negative when it is served all the same; None when that is all.
+        #: Status that a request is refused with, negative if it is executed all the same; None to serve it.
         self.refuses: Callable[[str], int | None] = lambda call: None
-        #: What it says with a status.
-        self.codes = {400: "KMS.DisabledException", 403: "AccessDenied", 501: "NotImplemented"}
+        #: Whether the connection is closed after half of the response's body.
+        self.truncates: Callable[[str], bool] = lambda call: False
+        #: Error codes by status.
+        self.codes = {
+            400: "KMS.DisabledException",
+            403: "AccessDenied",
+            409: "ConditionalRequestConflict",
+            501: "NotImplemented",
+        }
         self._app = DomainDispatcherApplication(create_backend_app)
 
     def __enter__(self) -> Self:
-        """Listen, on a port of its own."""
+        """Listen on a free port."""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Handler)
         self._thread = Thread(target=self._server.serve_forever)
         self._thread.start()
@@ -59,11 +66,11 @@ class S3:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the server."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def connection(self, **extra: Any) -> str:
-        """Write the Airflow connection to it."""
+        """Return the Airflow connection to the server."""
         extra = {"endpoint_url": self.url, "region_name": "us-east-1", **extra}
         return json.dumps({"conn_type": "aws", "login": "key", "password": "secret", "extra": extra})
 
@@ -81,12 +88,15 @@ class S3:
             code = self.codes.get(status, "InternalError")
             start_response(f"{status} {code}", [("Content-Type", "application/xml")])
             return [f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()]
-        answer: Iterable[bytes] = self._app(environ, start_response)
-        return answer
+        body: Iterable[bytes] = self._app(environ, start_response)
+        if self.truncates(call):
+            whole = b"".join(body)
+            return [whole[: len(whole) // 2]]
+        return body
 
 
 class Bucket:
-    """A bucket of its own, seen by another client than the product's."""
+    """A bucket, accessed by another client than the product's."""
 
     def __init__(self, s3: S3, name: str) -> None:
         self.s3 = s3
@@ -95,22 +105,22 @@ class Bucket:
 
     @property
     def keys(self) -> list[str]:
-        """Every object there is."""
+        """Names of all objects."""
         return sorted(each["Key"] for each in self._list())
 
     @property
     def versions(self) -> dict[str, tuple[str, Any]]:
-        """ETag and time of change of every object."""
+        """ETags and modification times of all objects."""
         return {each["Key"]: (each["ETag"], each["LastModified"]) for each in self._list()}
 
     @property
     def uploads(self) -> list[Any]:
-        """Uploads in several parts that were begun and not ended."""
+        """Multipart uploads that were not completed."""
         found: list[Any] = self.s3.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])
         return found
 
     def puts(self) -> list[str]:
-        """Return the keys written since the last time, once for each write, however it was done."""
+        """Return the keys of the PUT and POST requests since the last call, and forget all requests."""
         prefix = f"/{self.name}/"
         writes = [call.split(" ", 1) for call in self.s3.calls]
         self.s3.calls.clear()
@@ -119,16 +129,16 @@ class Bucket:
         ]
 
     def read(self, key: str) -> bytes:
-        """Return an object."""
+        """Return the content of an object."""
         data: bytes = self.s3.client.get_object(Bucket=self.name, Key=key)["Body"].read()
         return data
 
     def write(self, key: str, data: bytes) -> None:
-        """Put an object, as somebody else."""
+        """Write an object."""
         self.s3.client.put_object(Bucket=self.name, Key=key, Body=data)
 
     def delete(self, key: str) -> None:
-        """Remove an object, as somebody else."""
+        """Remove an object."""
         self.s3.client.delete_object(Bucket=self.name, Key=key)
 
     def rows(self, key: str) -> list[dict[str, Any]]:

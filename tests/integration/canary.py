@@ -1,4 +1,4 @@
-"""Secrets made to be found again, and the search for them in whatever a run left."""
+"""Recognizable secrets, and the search for them in the files of a run."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from urllib.parse import quote, quote_plus
 
 import pyarrow.parquet as pq
 
-#: Of letters and digits alone: no way of escaping a text changes them, however often it is applied.
+#: Only letters and digits, which no escaping changes, however often it is applied.
 Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A secret that is found whole or in part, and however it was encoded.
+    """A secret that is found in whole or in part, in any encoding.
 
-    :param text: the secret: words, and between them what URLs, JSON, HTML and shells escape.
-    :param words: each of them gives the secret away.
+    :param text: the secret: words, separated by characters that URLs, JSON, HTML and shells escape.
+    :param words: its words; each of them counts as a leak.
     """
 
     text: str
     words: Words
 
     def is_in(self, data: bytes) -> bool:
-        """Tell whether a word of it is in some bytes, in any case, escaping or width of characters."""
+        """Return whether some bytes contain a word of it, in any case, escaping or width of characters."""
         narrow = data.replace(b"\0", b"")
         return any(form in narrow.lower() for form in _plain(self.words)) or any(
             form in narrow for form in _base64(self.words)
@@ -44,7 +44,7 @@ def _plain(words: Words) -> Iterator[bytes]:
 
 
 def _base64(words: Words) -> Iterator[bytes]:
-    """Give the letters that come out wherever among the bytes encoded a word begins."""
+    """Yield the Base64 characters of each word for every offset that it can begin at."""
     for word in words:
         for before in range(3):
             encoded = base64.b64encode(b" " * before + word.encode())
@@ -54,10 +54,10 @@ def _base64(words: Words) -> Iterator[bytes]:
 TOKEN_WORDS = ("Zq7Canary0f1e", "Xw4Canary9b8a", "Kp2Canary5d6c")
 TOKEN = Canary('{}/{}+"{}\\%&=='.format(*TOKEN_WORDS), TOKEN_WORDS)
 PASSWORD_WORDS = ("Hm3Finch7a2b", "Vt8Finch1c4d")
-#: Of the proxy; its URL holds it percent-encoded.
+#: Password of the proxy, percent-encoded in its URL.
 PASSWORD = Canary("{}@/{}".format(*PASSWORD_WORDS), PASSWORD_WORDS)
 
-#: Ways in which servers, proxies and libraries write a text that they repeat.
+#: Encodings in which servers, proxies and libraries quote a text.
 ECHOES: dict[str, Callable[[str], str]] = {
     "plain": str,
     "json": lambda text: json.dumps(text)[1:-1],
@@ -74,7 +74,7 @@ ECHOES: dict[str, Callable[[str], str]] = {
 
 
 def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Give everything below a folder: names, bytes, and what databases and Parquet objects hold, unpacked."""
+    """Yield names and bytes of all files below a folder, and the values in databases and Parquet files."""
     for path in sorted(folder.rglob("*")):
         where = str(path.relative_to(folder))
         yield where, str(path).encode()
@@ -89,7 +89,7 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _rows(path: Path, where: str) -> Iterator[tuple[str, bytes]]:
-    """Give the values of a database one by one: in the file a value may be broken over pages."""
+    """Yield the values of a database row by row, as the file may split a value over pages."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
         for table in tables:

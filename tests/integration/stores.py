@@ -1,4 +1,4 @@
-"""What every object store must do, whoever makes it, and servers on loopback that tell, refuse and lose answers."""
+"""Tests that every object store must pass, and a proxy on loopback that records, refuses and loses requests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import date, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from multiprocessing.context import ForkServerContext
 from threading import Thread
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
@@ -26,10 +28,11 @@ from fsspec import AbstractFileSystem
 
 from airflow_provider_cloudlock.api import client
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError, CloudlockUnavailableError
+from airflow_provider_cloudlock.lake.conditional_put import PreconditionFailedError
+from airflow_provider_cloudlock.operators.destination import store_at
 from tests.operators.conftest import Extract
 from tests.operators.lake import (
     DAY,
-    FOLDER,
     NEXT,
     OBJECT,
     QUARANTINE,
@@ -37,18 +40,20 @@ from tests.operators.lake import (
     as_row,
     connection,
     hour,
+    object_of,
     operator,
 )
 from tests.support import Tenant, day_of_records, ids, record
 
-KEY, RECEIPT_KEY, QUARANTINE_KEY = (f"lake/threats/{name}" for name in (OBJECT, RECEIPT, QUARANTINE))
+KEY, RECEIPT_KEY, QUARANTINE_KEY = (f"lake/{name}" for name in (OBJECT, RECEIPT, QUARANTINE))
 RECORDS = day_of_records(DAY, 24)
-#: The status of no answer at all.
+UNKEPT = record(1, hour(15)) | {"id": None}
+#: The status of a request whose connection is closed without a response.
 DROPPED = 0
 
 
 def forkserver() -> ForkServerContext:
-    """Make processes from one that has imported everything; it ends with this one."""
+    """Return a context that forks processes from one that has imported everything; it ends with this one."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         [
@@ -72,19 +77,19 @@ class Answer(NamedTuple):
 
 
 class StoreServer(ABC):
-    """Passes requests on to a server of a store: ``calls`` are the requests, queries included."""
+    """Proxy to the server of a store. ``calls`` are the requests, queries included."""
 
-    #: What the store's addresses begin with.
+    #: Scheme of the store's addresses.
     scheme: ClassVar[str]
 
     def __init__(self, port: int) -> None:
         self._behind = port
         self.calls: list[str] = []
-        #: The status that a call is refused with, negative when it is served all the same; None when that is all.
+        #: Status that a request is refused with, negative if it is executed all the same; None to pass it on.
         self.refuses: Callable[[str], int | None] = lambda call: None
 
-    def __enter__(self) -> StoreServer:
-        """Listen, on a port of its own."""
+    def __enter__(self) -> Self:
+        """Listen on a free port."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"store": self}))
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -98,11 +103,11 @@ class StoreServer(ABC):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port that it listens on."""
         return self._server.server_port
 
     def answer(self, call: str, headers: list[tuple[str, str]], body: bytes) -> Answer | None:
-        """Answer a call, None for a connection that is lost."""
+        """Return the response to a request, None to close the connection without one."""
         self.calls.append(call)
         status = self.refuses(call)
         if status is None or status <= 0:
@@ -112,7 +117,7 @@ class StoreServer(ABC):
         return self.refusal(abs(status)) if status else None
 
     def served(self, call: str, headers: list[tuple[str, str]], body: bytes) -> Answer:
-        """Let the server behind answer a call."""
+        """Return the response of the server behind."""
         verb, path = call.split(" ", 1)
         server = HTTPConnection("127.0.0.1", self._behind, timeout=20)
         try:
@@ -124,24 +129,24 @@ class StoreServer(ABC):
 
     @abstractmethod
     def refusal(self, status: int) -> Answer:
-        """Refuse as the store does."""
+        """Return the store's response of an error."""
 
     @abstractmethod
     def bucket(self, name: str) -> StoreBucket:
-        """Make a bucket."""
+        """Create a bucket."""
 
     @abstractmethod
     def filesystem(self) -> Callable[[], AbstractFileSystem]:
-        """Return what makes the filesystem that leads here, in this process or another one."""
+        """Return a factory of the filesystem that connects to this proxy, for this process or another one."""
 
     @abstractmethod
     def puts(self, call: str, bucket: str, key: str) -> bool:
-        """Whether a call is the upload of an object."""
+        """Whether a request uploads this object."""
 
     @staticmethod
     @abstractmethod
     def changes(call: str) -> bool:
-        """Whether a call changes anything."""
+        """Whether a request changes the bucket."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -154,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if answer is None:
             return
-        with suppress(ConnectionError):  # it did not wait
+        with suppress(ConnectionError):  # the client is gone
             self._send(answer)
 
     def _send(self, answer: Answer) -> None:
@@ -171,32 +176,32 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class StoreBucket(ABC):
-    """A bucket, seen by another client than the product's, and past the ear."""
+    """A bucket, accessed without the proxy and by another client than the product's."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @property
     def keys(self) -> list[str]:
-        """Every object there is."""
+        """Names of all objects."""
         return sorted(self.versions)
 
     @property
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """The version of every object, also of those that were begun and not ended."""
+        """Versions of all objects, and of uploads that were not completed."""
 
     @abstractmethod
     def read(self, key: str) -> bytes:
-        """Return an object."""
+        """Return the content of an object."""
 
     @abstractmethod
     def write(self, key: str, data: bytes) -> None:
-        """Put an object."""
+        """Write an object."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -204,7 +209,7 @@ class StoreBucket(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Remove the bucket itself."""
+        """Remove the bucket with its objects."""
 
     def rows(self, key: str) -> list[dict[str, Any]]:
         """Return the rows of an object."""
@@ -212,23 +217,21 @@ class StoreBucket(ABC):
         return rows
 
 
-def extract_there(
-    scheme: str, filesystem: Callable[[], AbstractFileSystem], tenant: str, destination: str, options: dict[str, Any]
-) -> None:
-    """Run the operator in a process that is to die."""
+def extract_there(scheme: str, filesystem: Callable[[], AbstractFileSystem], tenant: str, destination: str) -> None:
+    """Run the operator in a process that will be killed."""
     os.environ["AIRFLOW_CONN_CLOUDLOCK_DEFAULT"] = tenant
     attach(scheme, "lake", fs=filesystem())
-    operator(destination, **options).execute({})
+    operator(destination).execute({})
 
 
 class StoreTests:
-    """The tests of a store; a class of each one's own brings the fixture ``server``."""
+    """Tests of a store. Subclasses have the fixture ``server``."""
 
     @pytest.fixture
     def bucket(
         self, server: StoreServer, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     ) -> StoreBucket:
-        """A new bucket; the connection ``lake`` leads to its server."""
+        """Create a bucket; the connection ``lake`` leads to its server."""
         monkeypatch.setattr(client, "_BACKOFF", tenacity.wait_fixed(0.001))
         monkeypatch.setattr(store, "_STORE_CACHE", {})
         monkeypatch.setattr(server, "refuses", lambda call: None)
@@ -239,7 +242,7 @@ class StoreTests:
 
     @pytest.fixture
     def extract(self, server: StoreServer, bucket: StoreBucket, monkeypatch: pytest.MonkeyPatch) -> Extract:
-        """Extract a window of a tenant into the bucket."""
+        """Return a function that extracts a window of a tenant into the bucket."""
 
         def run(
             tenant: Tenant, after: Any = DAY, before: Any = NEXT, context: Any = None, **options: Any
@@ -250,7 +253,7 @@ class StoreTests:
 
         return run
 
-    def test_published_left_alone_and_replaced(
+    def test_operator_replaces_object_only_if_changed(
         self, server: StoreServer, extract: Extract, bucket: StoreBucket
     ) -> None:
         with Tenant(RECORDS) as tenant:
@@ -259,6 +262,7 @@ class StoreTests:
             assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
             receipt = json.loads(bucket.read(RECEIPT_KEY))
             assert receipt["path"] == result["path"] == f"{server.scheme}://lake@{bucket.name}/{KEY}"
+            assert receipt["uri"] == result["uri"] == f"{server.scheme}://{bucket.name}/{KEY}"
             assert (receipt["bytes"], receipt["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
 
             versions = bucket.versions
@@ -272,42 +276,77 @@ class StoreTests:
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
         assert sum(server.puts(call, bucket.name, KEY) for call in server.calls) == 2
 
-    def test_a_day_supersedes_its_hours_and_what_belongs_to_them(self, extract: Extract, bucket: StoreBucket) -> None:
-        with Tenant([*RECORDS, record(1, hour(6.5)) | {"id": None}]) as tenant:
-            extract(tenant, hour(0), hour(6))
-            extract(tenant, hour(6), hour(7), max_quarantined=1)
-            assert len(bucket.keys) == 5
-            with pytest.raises(AirflowFailException, match="overlaps the published"):
-                extract(tenant, hour(5), hour(8))
+    def test_operator_unchanged_day_sends_no_request_for_object(
+        self, server: StoreServer, extract: Extract, bucket: StoreBucket
+    ) -> None:
+        days = [date(2026, 1, 2) + timedelta(days=n) for n in range(4)]
+        records = [each for day in days for each in day_of_records(str(day), 2)]
+        with Tenant(records) as tenant:
+            for changed in (True, False, False):
+                server.calls.clear()
+                slices = extract(tenant, days[0], days[-1] + timedelta(days=1))["slices"]
+                assert [each["changed"] for each in slices] == [changed] * len(days)
+        calls = [unquote(call) for call in server.calls]
+        assert [call for call in calls if ".parquet" in call] == []
+        assert sum(call.startswith("GET ") and RECEIPT_KEY in call for call in calls) == 1
+        assert sum(server.puts(call, bucket.name, RECEIPT_KEY) for call in server.calls) == 1
+
+    def test_store_versions_of_list_head_get_and_put_agree(self, server: StoreServer, bucket: StoreBucket) -> None:
+        store = store_at(f"{server.scheme}://lake@{bucket.name}/lake")
+        day, later = date.fromisoformat(DAY), date.fromisoformat(NEXT)
+        looks: list[Callable[[], str | None]] = [
+            lambda: store.versions({day: OBJECT})[day],
+            lambda: store.versions({day: OBJECT, later: object_of(NEXT)})[day],
+            lambda: store.version(OBJECT),
+            lambda: (store.read(OBJECT) or (b"", ""))[1],
+        ]
+        expected: str | None = None
+        for number, look in enumerate(looks):
+            version = store.put_text_if(str(number), OBJECT, expected, "")
+            assert [each() for each in looks] == [version] * len(looks)
+            assert '"' not in version
+            for stale in (expected, None):
+                with pytest.raises(PreconditionFailedError):
+                    store.put_text_if("stale", OBJECT, stale, "")
+            assert bucket.read(KEY) == str(number).encode()
+            expected = look()
+
+    def test_quarantine_is_removed_when_the_record_is_gone(self, extract: Extract, bucket: StoreBucket) -> None:
+        with Tenant([*RECORDS, UNKEPT]) as tenant:
+            with pytest.raises(AirflowFailException, match=QUARANTINE_KEY):
+                extract(tenant)
+            assert bucket.keys == [QUARANTINE_KEY]
             tenant.delete(None)
             extract(tenant)
-            assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
+            assert bucket.keys == sorted([KEY, RECEIPT_KEY])
+            tenant.insert(UNKEPT)
+            extract(tenant, max_quarantined=1)
+            assert bucket.keys == sorted([KEY, RECEIPT_KEY, QUARANTINE_KEY])
+            tenant.delete(None)
+            extract(tenant)
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
-    # --- where it cannot work -----------------------------------------------------------------------------------------
+    # --- destinations that cannot be used, and requests that fail -----------------------------------------------------
 
-    def test_a_bucket_that_does_not_exist_is_refused_before_the_first_request(
-        self, server: StoreServer, extract: Extract
-    ) -> None:
+    def test_missing_bucket_is_refused_before_the_first_request(self, server: StoreServer, extract: Extract) -> None:
         with Tenant(RECORDS) as tenant:
-            with pytest.raises(AirflowFailException, match=r"nowhere-to-be-found/lake.* does not exist"):
+            with pytest.raises(AirflowFailException, match=r"nowhere-to-be-found/lake.* does not exist") as refusal:
                 extract(tenant, destination=f"{server.scheme}://lake@nowhere-to-be-found/lake")
             assert tenant.seen == []
+        assert isinstance(refusal.value.__cause__, CloudlockConfigError)
 
-    def test_a_bucket_that_may_not_be_seen_is_refused_before_the_first_request(
-        self, server: StoreServer, extract: Extract
-    ) -> None:
+    def test_unlistable_bucket_is_refused_before_the_first_request(self, server: StoreServer, extract: Extract) -> None:
         server.refuses = lambda call: 403
         with Tenant(RECORDS) as tenant:
-            with pytest.raises(AirflowFailException, match="may not be seen") as refusal:
+            with pytest.raises(AirflowFailException, match="may not be listed") as refusal:
                 extract(tenant)
             assert tenant.seen == []
         assert isinstance(refusal.value.__cause__, CloudlockConfigError)
 
-    def test_an_outage_is_left_to_airflows_retries(self, server: StoreServer, extract: Extract) -> None:
+    def test_outage_raises_retryable_error(self, server: StoreServer, extract: Extract) -> None:
         server.refuses = lambda call: 503
         with Tenant(RECORDS) as tenant:
-            with pytest.raises(CloudlockUnavailableError, match="could not be looked at"):
+            with pytest.raises(CloudlockUnavailableError, match="could not be listed"):
                 extract(tenant)
             assert tenant.seen == []
 
@@ -317,10 +356,10 @@ class StoreTests:
         [
             (403, AirflowFailException, "this is not allowed"),
             (503, CloudlockUnavailableError, "Try again later"),
-            (404, AirflowFailException, "not there any more"),
+            (404, AirflowFailException, "no longer exists"),
         ],
     )
-    def test_a_refused_put_leaves_what_was_there(
+    def test_refused_put_leaves_bucket_unchanged(
         self,
         server: StoreServer,
         extract: Extract,
@@ -354,14 +393,15 @@ class StoreTests:
             assert bucket.versions == versions
 
     @pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
-    @pytest.mark.parametrize("status", [503, -503, DROPPED], ids=["failed", "answer lost", "connection lost"])
-    def test_a_put_that_failed_once_is_made_good(
-        self, server: StoreServer, extract: Extract, bucket: StoreBucket, before: bool, status: int
+    @pytest.mark.parametrize("status", [503, -503, DROPPED], ids=["failed", "response lost", "connection lost"])
+    @pytest.mark.parametrize("key", [KEY, RECEIPT_KEY], ids=["object", "receipt"])
+    def test_failed_put_is_retried(
+        self, server: StoreServer, extract: Extract, bucket: StoreBucket, key: str, before: bool, status: int
     ) -> None:
         tried: list[str] = []
 
         def fail_once(call: str) -> int | None:
-            if server.puts(call, bucket.name, KEY):
+            if server.puts(call, bucket.name, key):
                 tried.append(call)
                 return status if len(tried) == 1 else None
             return None
@@ -374,9 +414,11 @@ class StoreTests:
             assert extract(tenant)["slices"][0]["changed"]
             assert len(tried) == 2
             assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
+            assert json.loads(bucket.read(RECEIPT_KEY))["sha256"] == hashlib.sha256(bucket.read(KEY)).hexdigest()
+            assert extract(tenant)["slices"][0]["changed"] is False
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
-    def test_a_put_that_is_never_answered_is_left_to_a_retry(
+    def test_put_without_response_raises_retryable_error(
         self, server: StoreServer, extract: Extract, bucket: StoreBucket
     ) -> None:
         server.refuses = lambda call: DROPPED if server.puts(call, bucket.name, KEY) else None
@@ -387,15 +429,15 @@ class StoreTests:
             assert extract(tenant)["slices"][0]["changed"] is False
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
-    # --- two attempts at once -----------------------------------------------------------------------------------------
+    # --- concurrent attempts ------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
     @pytest.mark.parametrize("gone", [False, True], ids=["overtaken", "removed"])
-    def test_the_store_itself_refuses_who_was_overtaken(
+    def test_stale_attempt_is_refused_by_the_store(
         self, server: StoreServer, extract: Extract, bucket: StoreBucket, before: bool, gone: bool
     ) -> None:
         def overtake(call: str) -> None:
-            if server.puts(call, bucket.name, KEY):  # whoever looked has looked
+            if server.puts(call, bucket.name, KEY):  # no version is read from here on
                 server.refuses = lambda call: None
                 if gone and before:
                     bucket.delete(KEY)
@@ -413,23 +455,37 @@ class StoreTests:
         assert KEY not in bucket.keys or bucket.read(KEY) == b"of another attempt"
         assert (RECEIPT_KEY in bucket.keys) is before
 
-    # --- deaths -------------------------------------------------------------------------------------------------------
+    def test_stale_attempt_does_not_overwrite_receipt(
+        self, server: StoreServer, extract: Extract, bucket: StoreBucket
+    ) -> None:
+        def overtake(call: str) -> None:
+            if server.puts(call, bucket.name, RECEIPT_KEY):
+                server.refuses = lambda call: None
+                bucket.write(KEY, b"of another attempt")
+                bucket.write(RECEIPT_KEY, b"its receipt")
 
-    def test_killed_at_any_change(
+        with Tenant(RECORDS) as tenant:
+            extract(tenant)
+            server.refuses = overtake
+            with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+                extract(tenant)
+        assert bucket.read(RECEIPT_KEY) == b"its receipt"
+
+    # --- kill -9 ------------------------------------------------------------------------------------------------------
+
+    def test_killed_at_any_change_leaves_whole_objects(
         self, server: StoreServer, extract: Extract, bucket: StoreBucket, fork: Callable[..., Any]
     ) -> None:
-        with Tenant([*RECORDS, record(1, hour(15)) | {"id": None}]) as tenant:
-            for start, end in ((0, 12), (12, 24)):
-                extract(tenant, hour(start), hour(end), max_quarantined=1)
-        halves = {key: bucket.read(key) for key in bucket.keys}
-        assert len(halves) == 5
-        whole = ids(Tenant(RECORDS).window(DAY, NEXT))
+        old, new = RECORDS[:12], ids(RECORDS)
+        with Tenant([*old, UNKEPT]) as tenant:
+            extract(tenant, max_quarantined=1)
+        published = {key: bucket.read(key) for key in bucket.keys}
+        assert len(published) == 3
         with Tenant(RECORDS) as tenant:
-            changes = 0
             for number in range(1, 100):
                 for key in bucket.keys:
                     bucket.delete(key)
-                for key, data in halves.items():
+                for key, data in published.items():
                     bucket.write(key, data)
                 process = fork(server, tenant, f"{server.scheme}://lake@{bucket.name}/lake")
                 seen: list[str] = []
@@ -439,33 +495,32 @@ class StoreTests:
                         seen.append(call)
                         if len(seen) == number:
                             os.kill(process.pid, signal.SIGKILL)
-                            return -503 if number % 2 else 503  # as if it died after the change, or before it
+                            return -503  # killed after the change
                     return None
 
                 server.refuses = die
                 process.start()
                 process.join(30)
                 server.refuses = lambda call: None
-                if len(seen) < number:  # it outlived all changes
+                if len(seen) < number:  # it survived all changes
                     assert process.exitcode == 0
                     assert bucket.keys == sorted([KEY, RECEIPT_KEY])
-                    changes = len(seen)
                     break
                 assert process.exitcode == -signal.SIGKILL
-                published = [key for key in bucket.keys if key.startswith(f"lake/threats/{FOLDER}/")]
-                assert {row["id"] for key in published for row in bucket.rows(key)} >= set(whole)
+                assert [row["id"] for row in bucket.rows(KEY)] in (ids(old), new)
                 extract(tenant)
                 assert bucket.keys == sorted([KEY, RECEIPT_KEY])
-                assert [row["id"] for row in bucket.rows(KEY)] == whole
-        assert changes >= 7  # object, receipt, and the five that are superseded
+                assert [row["id"] for row in bucket.rows(KEY)] == new
+                assert json.loads(bucket.read(RECEIPT_KEY))["sha256"] == hashlib.sha256(bucket.read(KEY)).hexdigest()
+        assert number == 4  # object, quarantine file and receipt, and one run without a kill
 
     @pytest.fixture
     def fork(self) -> Iterator[Callable[..., Any]]:
-        """Make processes that run the operator, from one that has imported everything."""
+        """Return a function that makes processes for the operator, forked from one that has imported everything."""
 
         def make(server: StoreServer, tenant: Tenant, destination: str) -> Any:
-            there = (server.scheme, server.filesystem(), connection(tenant), destination, {})
-            return forkserver().Process(target=extract_there, args=there)
+            arguments = (server.scheme, server.filesystem(), connection(tenant), destination)
+            return forkserver().Process(target=extract_there, args=arguments)
 
         yield make
         for process in multiprocessing.active_children():

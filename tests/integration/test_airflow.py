@@ -74,7 +74,7 @@ DAGS = {"plain": ("good", ""), "own": ("good", OWN_WINDOW), "refused": ("refusin
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     """An Airflow that ran every Dag once, logging all it can."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("home", "dags", *DAGS)}
-    lakes = {name: Lake(folders[name] / "threats") for name in DAGS}
+    lakes = {name: Lake(folders[name] / "lake") for name in DAGS}
     for name, (conn_id, options) in DAGS.items():
         values = {"name": name, "lake": lakes[name].destination, "connection": conn_id, "options": options}
         (folders["dags"] / f"{name}.py").write_text(DAG % values)
@@ -107,14 +107,14 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     return Airflow(folders["home"], lakes, outcomes)
 
 
-def test_the_run_gives_the_window_and_the_templates_the_rest(airflow: Airflow) -> None:
+def test_run_without_window_extracts_its_data_interval(airflow: Airflow) -> None:
     outcome, lake = airflow.outcomes["plain"], airflow.lakes["plain"]
     assert outcome["state"] == "success"
     assert lake.rows() == [as_row(each) for each in Tenant(TENANT).window("2026-01-01", NEXT)]
     assert outcome["xcom"]["window"] == [hour(-24).isoformat(), hour(24).isoformat()]
     assert outcome["xcom"]["rows"] == 30
     assert [each["path"] for each in outcome["xcom"]["slices"]] == [
-        f"{lake.destination}/threats/{name}" for name in lake.objects
+        f"{lake.destination}/{name}" for name in lake.objects
     ]
     assert outcome["xcom"]["slices"][1].items() <= lake.receipt().items()
 

@@ -1,4 +1,4 @@
-"""A lake in Azure Blob Storage, as Azurite plays it."""
+"""A lake in Azure Blob Storage, emulated by Azurite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.stores import Answer, StoreBucket, StoreServer, StoreTest
 pytestmark = pytest.mark.slow
 
 AZURITE = "3.35.0"
-#: The account that every Azurite has; neither is a secret.
+#: The published account of every Azurite; neither is a secret.
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -36,7 +36,7 @@ def credentials(port: int) -> str:
 
 
 class Azure(StoreServer):
-    """Azurite with an ear."""
+    """Proxy to Azurite."""
 
     scheme = "abfs"
 
@@ -94,7 +94,7 @@ class AzureBucket(StoreBucket):
 
 @pytest.fixture(scope="module")
 def azurite(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an Azurite, which is installed once, beside pytest's other caches."""
+    """Start Azurite, installed once beside pytest's other caches, and yield its port."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if not npm or not node:
         pytest.skip("Azurite needs Node.js: node and npm are not on the PATH")
@@ -122,12 +122,12 @@ def _listens(line: str) -> Any:
 
 
 class TestAzure(StoreTests):
-    """All that a store must do."""
+    """Tests of every store."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls, azurite: int) -> Iterator[Azure]:
-        """The server, and a library that waits for nothing between its tries."""
+        """Start the server, and let the client retry without a delay."""
         with pytest.MonkeyPatch.context() as patch, Azure(azurite) as server:
             patch.setattr(policies_async.ExponentialRetry, "get_backoff_time", lambda self, settings: 0)
             yield server

@@ -1,4 +1,4 @@
-"""The search for secrets finds them; else its silence would prove nothing."""
+"""The search for secrets finds planted ones; otherwise it would prove nothing if it finds none."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ OTHER_FORMS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("secret", [TOKEN, PASSWORD], ids=["token", "password"])
 @pytest.mark.parametrize("form", [*ECHOES.values(), *OTHER_FORMS.values()], ids=[*ECHOES, *OTHER_FORMS])
-def test_the_search_finds_every_form(secret: Canary, form: Callable[[str], str]) -> None:
+def test_canary_is_found_in_every_form(secret: Canary, form: Callable[[str], str]) -> None:
     assert secret.is_in(f"before{form(secret.text)}after".encode())
     assert not secret.is_in(form("another").encode())
 
 
-def test_the_search_looks_everywhere(tmp_path: Path) -> None:
+def test_contents_covers_files_databases_and_parquet(tmp_path: Path) -> None:
     (tmp_path / TOKEN.words[0]).mkdir()
     (tmp_path / ".hidden").write_text(TOKEN.text)
     table = pa.table({"a": [TOKEN.text]})

@@ -1,7 +1,8 @@
-"""The operator's process dies at any moment: readers see whole objects only, and the next run puts all in order."""
+"""The operator's process is killed at any moment: readers see complete objects only, and the next run completes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -22,33 +23,42 @@ import pytest
 
 from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
 from airflow_provider_cloudlock.lake import local
-from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, connection, hour, operator, stem
+from tests.operators.lake import (
+    DAY,
+    NEXT,
+    OBJECT,
+    QUARANTINE,
+    RECEIPT,
+    Lake,
+    connection,
+    hour,
+    object_of,
+    operator,
+    receipt_of,
+)
 from tests.support import Habits, Tenant, day_of_records, ids, record
 
 AFTER = "2026-01-04"
 TWO_DAYS = [*day_of_records(DAY, 24), *day_of_records(NEXT, 24)]
-SECOND = f"created_date={NEXT}/{stem(hour(24), hour(48))}"
+UNKEPT = record(1, hour(15)) | {"id": None}
 NO_DEATH: dict[str, int] = {}
 
-#: What an object may hold, by its name.
-WHOLE = {
-    f"created_date={start:%Y-%m-%d}/{stem(start, end)}.parquet": ids(Tenant(TWO_DAYS).window(start, end))
-    for start, end in [(hour(0), hour(24)), (hour(24), hour(48)), (hour(0), hour(12)), (hour(12), hour(24))]
-}
+#: Ids that the object of the day holds before and after the run that is killed.
+OLD, NEW = ids(TWO_DAYS[:12]), ids(TWO_DAYS[:24])
 
 
 class Worker:
-    """The other end of ``tests.integration.worker``."""
+    """Client of ``tests.integration.worker``."""
 
     def __init__(self, process: subprocess.Popen[str], scratch: Path) -> None:
         assert process.stdin
         assert process.stdout
         self._orders, self._answers = process.stdin, process.stdout
-        #: Where its temporary files are.
+        #: Folder of its temporary files.
         self.scratch = scratch
         #: The process that runs the operator.
         self.pid = 0
-        #: What the last one did to the lake, and why it failed, if it lived to tell.
+        #: What the last run did to the lake and why it failed, unless it was killed.
         self.steps: list[str] = []
         self.error: str | None = None
 
@@ -62,7 +72,7 @@ class Worker:
         window: tuple[str, str] = (DAY, NEXT),
         **options: Any,
     ) -> None:
-        """Run the operator in a process that ends with this status, negative for a signal."""
+        """Run the operator in a process, and check its exit status, which is negative for a signal."""
         options |= {"created_after": window[0], "created_before": window[1]}
         order = {"connection": connection(tenant), "destination": lake.destination, "options": options, "death": death}
         print(json.dumps(order), file=self._orders, flush=True)
@@ -75,7 +85,7 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    """A process that has imported everything, and forks."""
+    """Start a process that has imported everything, and forks."""
     scratch = tmp_path_factory.mktemp("scratch")
     with subprocess.Popen(
         [sys.executable, "-m", "tests.integration.worker"],
@@ -90,145 +100,149 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="module")
-def halves(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake with the two halves of a day, one of them with something in quarantine."""
-    lake = Lake(tmp_path_factory.mktemp("halves") / "lake" / "threats")
-    with Tenant([*TWO_DAYS, record(1, hour(15)) | {"id": None}]) as tenant:
-        for start, end in ((0, 12), (12, 24)):
-            window = hour(start).isoformat(), hour(end).isoformat()
-            worker.extract(tenant, lake, window=window, max_quarantined=1)
-    assert len(lake.files) == 5
+def published(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Publish half of the day's records, and put one in quarantine."""
+    lake = Lake(tmp_path_factory.mktemp("published") / "lake")
+    with Tenant([*TWO_DAYS[:12], UNKEPT]) as tenant:
+        worker.extract(tenant, lake, max_quarantined=1)
+    assert lake.files == [QUARANTINE, RECEIPT, OBJECT]
+    assert lake.ids() == OLD
     return lake
 
 
 @pytest.fixture(scope="module")
-def steps(worker: Worker, halves: Lake, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What it takes to replace the halves by the day."""
-    lake = copied(halves, tmp_path_factory.mktemp("steps"))
+def steps(worker: Worker, published: Lake, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the steps that replace what is published by the whole day."""
+    lake = copied(published, tmp_path_factory.mktemp("steps"))
     with Tenant(TWO_DAYS) as tenant:
         worker.extract(tenant, lake)
     assert lake.files == [RECEIPT, OBJECT]
-    assert {"open", "os.rename", "os.remove"} <= set(worker.steps)
+    assert worker.steps.count("open") == worker.steps.count("os.rename") == 2
+    assert "os.remove" in worker.steps
     return worker.steps
 
 
 def copied(lake: Lake, folder: Path) -> Lake:
     """Copy a lake."""
-    copytree(lake.folder, folder / "lake" / "threats")
-    return Lake(folder / "lake" / "threats")
+    copytree(lake.folder, folder / "lake")
+    return Lake(folder / "lake")
 
 
 def assert_whole(lake: Lake) -> None:
-    """Every object and receipt is whole, and no record of the day is out of sight."""
-    held = {name: lake.ids(name) for name in lake.objects}
-    assert held == {name: WHOLE[name] for name in held}
-    assert {key for keys in held.values() for key in keys} >= set(WHOLE[OBJECT])
-    for name in lake.files:
-        if name.startswith("_receipts/") and name.endswith(".json"):
-            assert lake.receipt(name)["rows"] == len(WHOLE[f"{name[10:-5]}.parquet"])
+    """Assert that object and receipt are complete, those of before or those of the new run."""
+    assert lake.objects == [OBJECT]
+    assert lake.ids() in (OLD, NEW)
+    assert lake.receipt()["rows"] in (len(OLD), len(NEW))
+    assert lake.receipt()["rows"] == len(OLD) or lake.ids() == NEW
 
 
-def assert_mended(worker: Worker, tenant: Tenant, lake: Lake) -> None:
-    """The next run leaves the day, and nothing else."""
+def assert_completed(worker: Worker, tenant: Tenant, lake: Lake) -> None:
+    """Run the operator again, and assert that it leaves the day and nothing else."""
     worker.extract(tenant, lake)
     assert lake.files == [RECEIPT, OBJECT]
-    assert lake.ids() == WHOLE[OBJECT]
-    assert lake.receipt()["rows"] == 24
+    assert lake.ids() == NEW
+    assert lake.receipt()["rows"] == len(NEW)
+    assert lake.receipt()["sha256"] == hashlib.sha256(lake.path(OBJECT).read_bytes()).hexdigest()
 
 
-# --- deaths around the publication ------------------------------------------------------------------------------------
+# --- killed while a day is published ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "every"), [(signal.SIGKILL, 1), (signal.SIGTERM, 4)], ids=["SIGKILL", "SIGTERM"])
-def test_killed_before_any_step(
-    worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, kind: int, every: int
+def test_killed_before_any_step_leaves_whole_objects(
+    worker: Worker, published: Lake, steps: list[str], tmp_path: Path, kind: int, every: int
 ) -> None:
     with Tenant(TWO_DAYS) as tenant:
         for step in range(1, len(steps) + 1, every):
-            lake = copied(halves, tmp_path / str(step))
+            lake = copied(published, tmp_path / str(step))
             worker.extract(tenant, lake, {"signal": kind, "step": step}, status=-kind)
             assert_whole(lake)
-            assert_mended(worker, tenant, lake)
+            assert_completed(worker, tenant, lake)
 
 
-def test_killed_in_the_middle_of_a_file(worker: Worker, halves: Lake, steps: list[str], tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_a_file_leaves_whole_objects(
+    worker: Worker, published: Lake, steps: list[str], tmp_path: Path
+) -> None:
     with Tenant(TWO_DAYS) as tenant:
         for step in (n for n, name in enumerate(steps, 1) if name == "open"):
-            lake = copied(halves, tmp_path / str(step))
+            lake = copied(published, tmp_path / str(step))
             death = {"signal": signal.SIGXFSZ, "step": step, "bytes": 300}
             worker.extract(tenant, lake, death, status=-signal.SIGXFSZ)
             assert [path.stat().st_size for path in lake.folder.rglob(".*.tmp")] == [300]
             assert_whole(lake)
-            assert_mended(worker, tenant, lake)
+            assert_completed(worker, tenant, lake)
 
 
-def test_a_full_disk(worker: Worker, halves: Lake, steps: list[str], tmp_path: Path) -> None:
+def test_full_disk_leaves_whole_objects(worker: Worker, published: Lake, steps: list[str], tmp_path: Path) -> None:
     clear(worker.scratch)
     with Tenant(TWO_DAYS) as tenant:
         for step in (n for n, name in enumerate(steps, 1) if name == "open"):
-            lake = copied(halves, tmp_path / str(step))
+            lake = copied(published, tmp_path / str(step))
             worker.extract(tenant, lake, {"signal": 0, "step": step, "bytes": 300}, status=1)
             assert "File too large" in str(worker.error)
             assert list(lake.folder.rglob(".*.tmp")) == []
             assert list(worker.scratch.iterdir()) == []
             assert_whole(lake)
-            assert_mended(worker, tenant, lake)
+            assert_completed(worker, tenant, lake)
 
 
-def test_interrupted_by_hand(worker: Worker, halves: Lake, steps: list[str], tmp_path: Path) -> None:
+def test_keyboard_interrupt_leaves_whole_objects(
+    worker: Worker, published: Lake, steps: list[str], tmp_path: Path
+) -> None:
     clear(worker.scratch)
     with Tenant(TWO_DAYS) as tenant:
         for step in (n for n, name in enumerate(steps, 1) if name in ("open", "os.rename")):
-            lake = copied(halves, tmp_path / str(step))
+            lake = copied(published, tmp_path / str(step))
             worker.extract(tenant, lake, {"signal": signal.SIGINT, "step": step}, status=1)
             assert "KeyboardInterrupt" in str(worker.error)
             assert list(lake.folder.rglob(".*.tmp")) == []
             assert list(worker.scratch.iterdir()) == []
             assert_whole(lake)
-            assert_mended(worker, tenant, lake)
+            assert_completed(worker, tenant, lake)
 
 
 def clear(scratch: Path) -> None:
-    """Remove what those who were killed left behind."""
+    """Remove temporary files of killed processes."""
     for folder in scratch.iterdir():
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
 
 
-# --- deaths while the API is read -------------------------------------------------------------------------------------
+# --- killed while the API is read -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_killed_at_any_request(worker: Worker, halves: Lake, tmp_path: Path, kind: int) -> None:
-    def dies(tenant: Tenant) -> None:
+def test_killed_at_any_request_changes_nothing(worker: Worker, published: Lake, tmp_path: Path, kind: int) -> None:
+    def kill(tenant: Tenant) -> None:
         while not worker.pid:
             time.sleep(0.001)
         os.kill(worker.pid, kind)
 
+    before = {name: published.path(name).read_bytes() for name in published.files}
     habits = Habits(cap=20)
     with Tenant(TWO_DAYS, habits) as tenant:
-        worker.extract(tenant, copied(halves, tmp_path), window=(DAY, AFTER))
+        worker.extract(tenant, copied(published, tmp_path), window=(DAY, AFTER))
         requests = len(tenant.seen)
+    assert requests > 3
     for number in range(1, requests + 1):
-        lake = copied(halves, tmp_path / str(number))
-        with Tenant(TWO_DAYS, habits, before={number: dies}) as tenant:
+        lake = copied(published, tmp_path / str(number))
+        with Tenant(TWO_DAYS, habits, before={number: kill}) as tenant:
             worker.extract(tenant, lake, window=(DAY, AFTER), status=-kind)
-        assert_whole(lake)
-        # While the first day is read nothing changes; while the second is, the first is published.
-        assert number > requests // 2 or lake.objects == halves.objects
+        # Both days are read before one is published.
+        assert {name: lake.path(name).read_bytes() for name in lake.files} == before
         with Tenant(TWO_DAYS, habits) as tenant:
             worker.extract(tenant, lake, window=(DAY, AFTER))
-        assert lake.files == sorted([OBJECT, RECEIPT, f"{SECOND}.parquet", f"_receipts/{SECOND}.json"])
-        assert lake.ids() == [*WHOLE[OBJECT], *WHOLE[f"{SECOND}.parquet"]]
+        assert lake.files == sorted([OBJECT, RECEIPT, object_of(NEXT), receipt_of(NEXT)])
+        assert lake.ids() == ids(TWO_DAYS)
 
 
-# --- two attempts at once ---------------------------------------------------------------------------------------------
+# --- concurrent attempts ----------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def held_up(worker: Worker, tenant: Tenant, lake: Lake, step: int, status: int = 0) -> Iterator[None]:
-    """Hold up one attempt before a step, and let it go on to its end after what is done meanwhile."""
+def suspended(worker: Worker, tenant: Tenant, lake: Lake, step: int, status: int = 0) -> Iterator[None]:
+    """Suspend one attempt before a step, and let it finish after the body."""
     with ThreadPoolExecutor(1) as pool:
         attempt = pool.submit(worker.extract, tenant, lake, {"signal": signal.SIGSTOP, "step": step}, status=status)
         while not worker.pid or Path(f"/proc/{worker.pid}/stat").read_text().split()[2] != "T":
@@ -241,42 +255,42 @@ def held_up(worker: Worker, tenant: Tenant, lake: Lake, step: int, status: int =
         attempt.result()
 
 
-def test_an_attempt_that_was_held_up_takes_no_harm_and_does_none(
-    worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_attempt_suspended_before_its_receipt_does_no_harm(
+    worker: Worker, published: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = copied(halves, tmp_path)
-    receipt_is_next = steps.index("os.remove") + 2  # the object is there, and nothing locked
+    lake = copied(published, tmp_path)
+    receipt_is_next = steps.index("os.remove") + 2  # the object is published, and no lock is held
     with Tenant(TWO_DAYS) as tenant:
         monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
-        with held_up(worker, tenant, lake, receipt_is_next):
+        with suspended(worker, tenant, lake, receipt_is_next):
             operator(lake.destination).execute({})
             assert lake.files == [RECEIPT, OBJECT]
     assert_whole(lake)
     assert lake.files == [RECEIPT, OBJECT]
 
 
-def test_an_attempt_that_hangs_while_it_publishes(
-    worker: Worker, halves: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_attempt_suspended_while_it_publishes_holds_the_lock(
+    worker: Worker, published: Lake, steps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake = copied(halves, tmp_path)
-    monkeypatch.setattr(local, "_PATIENCE", 0.2)
+    lake = copied(published, tmp_path)
+    monkeypatch.setattr(local, "_LOCK_TIMEOUT", 0.2)
     with Tenant(TWO_DAYS) as tenant:
         monkeypatch.setenv("AIRFLOW_CONN_CLOUDLOCK_DEFAULT", connection(tenant))
-        with held_up(worker, tenant, lake, steps.index("os.rename") + 1):
-            with pytest.raises(CloudlockUnavailableError, match="has kept the folder locked"):
+        with suspended(worker, tenant, lake, steps.index("os.rename") + 1):
+            with pytest.raises(CloudlockUnavailableError, match="has held the lock of the folder"):
                 operator(lake.destination).execute({})
-            assert lake.objects == halves.objects
+            assert lake.ids() == OLD
             assert len(list(lake.folder.rglob(".*.tmp"))) == 1
     assert_whole(lake)
     assert lake.files == [RECEIPT, OBJECT]
 
 
-# --- readers meanwhile ------------------------------------------------------------------------------------------------
+# --- concurrent readers -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def watching(lake: Lake) -> Iterator[set[tuple[str, ...]]]:
-    """Read the day's object all the time, as its users might, and collect what they see."""
+    """Read the object of the day continuously, as its users might, and collect the results."""
     seen: set[tuple[str, ...]] = set()
     over = Event()
 
@@ -298,8 +312,8 @@ def watching(lake: Lake) -> Iterator[set[tuple[str, ...]]]:
         reader.join()
 
 
-def test_a_reader_sees_the_old_or_the_new_object(worker: Worker, tmp_path: Path) -> None:
-    lake = Lake(tmp_path / "lake" / "threats")
+def test_reader_sees_the_old_or_the_new_object(worker: Worker, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
     few, many = day_of_records(DAY, 500), day_of_records(DAY, 1500)
     with Tenant(few) as old, Tenant(many) as new:
         worker.extract(old, lake)

@@ -19,6 +19,7 @@ import pytest
 from airflow_provider_cloudlock.sandbox import demo
 from airflow_provider_cloudlock.sandbox.demo_airflow import AirflowHome, DemoError
 from airflow_provider_cloudlock.sandbox.server import Sandbox
+from tests.operators.lake import object_of, receipt_of
 
 BIN = Path(sys.executable).parent
 DAGS = Path(__file__).parents[2] / "dags"
@@ -76,12 +77,12 @@ def test_the_demo_shows_what_it_promises(shown: Shown) -> None:
 
 
 @pytest.mark.slow
-def test_the_folder_holds_what_the_demo_says(shown: Shown) -> None:
+def test_demo_folder_holds_lake_and_warehouse(shown: Shown) -> None:
     assert {path.name for path in shown.folder.iterdir()} >= {"airflow.cfg", "airflow.db", "airflow.log", "cloudlock"}
-    threats = shown.folder / "cloudlock/lake/threats"
-    objects = sorted(path.stem for path in threats.glob("created_date=*/*.parquet"))
-    assert len(objects) == 14
-    assert sorted(path.stem for path in threats.glob("_receipts/*/*.json")) == objects
+    lake = shown.folder / "cloudlock/lake"
+    days = [f"2026-02-{day}" for day in range(23, 29)] + [f"2026-03-0{day}" for day in range(1, 9)]
+    files = [str(path.relative_to(lake)) for path in lake.rglob("*") if path.is_file()]
+    assert sorted(files) == sorted([*map(object_of, days), *map(receipt_of, days)])
     assert shown.ask(
         "select count(*), count(distinct id), count(distinct timezone('UTC', created_at)::date) from cloudlock_threats"
     ) == [(560, 560, 14)]

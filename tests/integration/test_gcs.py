@@ -1,4 +1,4 @@
-"""A lake in Google Cloud Storage, as far as an emulator goes: conditions on generations are checked before it."""
+"""A lake in Google Cloud Storage, in an emulator; what the emulator lacks is added in front of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from http.server import HTTPServer
 from threading import Lock, Thread
 from types import SimpleNamespace
+from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 import gcsfs.retry
@@ -19,7 +20,7 @@ from gcsfs.core import GCSFileSystem
 from google.auth.exceptions import RefreshError
 
 from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
-from airflow_provider_cloudlock.lake.failures import explained
+from airflow_provider_cloudlock.lake.store_errors import explained
 from tests.integration.stores import KEY, RECEIPT_KEY, Answer, StoreBucket, StoreServer, StoreTests
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, NEXT, as_row
@@ -29,18 +30,18 @@ pytestmark = pytest.mark.slow
 
 
 class Gcs(StoreServer):
-    """The emulator, and what it lacks: ``ifGenerationMatch``."""
+    """The emulator, with ``ifGenerationMatch`` and the response header ``X-Goog-Generation``, which it lacks."""
 
     scheme = "gs"
 
     def __init__(self) -> None:
         self._emulator = HTTPServer(("127.0.0.1", 0), partial(RequestHandler, Storage(use_memory_fs=True)))
         self._one_at_a_time = Lock()
-        #: What it says with a refusal.
+        #: Message of its errors.
         self.message = "refused"
         super().__init__(self._emulator.server_port)
 
-    def __enter__(self) -> Gcs:
+    def __enter__(self) -> Self:
         self._emulating = Thread(target=self._emulator.serve_forever, kwargs={"poll_interval": 0.01})
         self._emulating.start()
         super().__enter__()
@@ -63,7 +64,11 @@ class Gcs(StoreServer):
                 bucket = super().served(f"GET {objects.removesuffix('/o')}", [], b"")
                 if found != query["ifGenerationMatch"] and bucket.status == 200:
                     return self.refusal(412)
-            return super().served(call, headers, body)
+            response = super().served(call, headers, body)
+            if query.get("alt") == "media" and response.status == 200:
+                object_ = super().served(f"GET {url.path.removeprefix('/download')}", [], b"")
+                response.headers.append(("X-Goog-Generation", json.loads(object_.body)["generation"]))
+            return response
 
     def refusal(self, status: int) -> Answer:
         body = {"error": {"code": status, "message": self.message}}
@@ -87,7 +92,7 @@ class Gcs(StoreServer):
 
 
 class GcsBucket(StoreBucket):
-    """A bucket of the emulator's."""
+    """A bucket in the emulator."""
 
     def __init__(self, server: Gcs, name: str) -> None:
         super().__init__(name)
@@ -121,19 +126,19 @@ class GcsBucket(StoreBucket):
 
 
 class TestGcs(StoreTests):
-    """All that a store must do, and what is Google's own."""
+    """Tests of every store, and of what is particular to Google's."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls) -> Iterator[Gcs]:
-        """The server, and a library that waits for nothing between its tries."""
+        """Start the server, and let gcsfs retry without a delay."""
         with pytest.MonkeyPatch.context() as patch, Gcs() as server:
             patch.setattr(gcsfs.retry, "random", SimpleNamespace(random=lambda: -64.0))
             yield server
 
     @pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
     @pytest.mark.parametrize("message", ["refused", "invalid"])
-    def test_a_bucket_without_conditional_uploads_is_looked_at_instead(
+    def test_bucket_without_conditional_uploads_compares_versions(
         self,
         server: Gcs,
         extract: Extract,
@@ -153,11 +158,11 @@ class TestGcs(StoreTests):
             assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
-    def test_a_sign_in_that_failed_is_left_to_a_retry(self) -> None:
+    def test_failed_login_raises_retryable_error(self) -> None:
         with pytest.raises(CloudlockUnavailableError, match="Try again later"), explained("gs://lake/x", "written"):
-            raise RefreshError("no answer")
+            raise RefreshError
 
-    def test_the_role_for_objects_alone_will_do(self, server: Gcs, extract: Extract, bucket: GcsBucket) -> None:
+    def test_role_for_objects_alone_suffices(self, server: Gcs, extract: Extract, bucket: GcsBucket) -> None:
         server.refuses = lambda call: 403 if call.split("?")[0] == f"GET /storage/v1/b/{bucket.name}" else None
         with Tenant(day_of_records(DAY, 24)) as tenant:
             assert extract(tenant)["slices"][0]["changed"]

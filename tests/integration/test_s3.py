@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import s3fs.core
 import tenacity
-from airflow.sdk import ObjectStoragePath
+from airflow.sdk import Asset, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.io import store
 
@@ -29,19 +30,16 @@ from tests.operators.lake import (
     as_row,
     connection,
     hour,
+    object_of,
     operator,
-    stem,
+    receipt_of,
 )
 from tests.support import Fault, Habits, Request, Tenant, day_of_records, ids, record, responds
 
 AFTER = "2026-01-04"
 TWO_DAYS = [*day_of_records(DAY, 24), *day_of_records(NEXT, 24)]
-KEY, RECEIPT_KEY, QUARANTINE_KEY = (f"lake/threats/{name}" for name in (OBJECT, RECEIPT, QUARANTINE))
-
-
-def part(start: float, end: float, folder: str = "", suffix: str = "parquet") -> str:
-    """Return the key of a file of a slice of the day."""
-    return f"lake/threats/{folder}{FOLDER}/{stem(hour(start), hour(end))}.{suffix}"
+KEY, RECEIPT_KEY, QUARANTINE_KEY = (f"lake/{name}" for name in (OBJECT, RECEIPT, QUARANTINE))
+UNKEPT = record(1, hour(6.5)) | {"id": None}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def s3() -> Iterator[S3]:
 
 @pytest.fixture
 def bucket(s3: S3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A new bucket; the Airflow connection ``lake`` leads to its server."""
+    """Create a bucket; the Airflow connection ``lake`` leads to its server."""
     monkeypatch.setattr(client, "_BACKOFF", tenacity.wait_fixed(0.001))
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", s3.connection())
     monkeypatch.setattr(store, "_STORE_CACHE", {})
@@ -64,7 +62,7 @@ def bucket(s3: S3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def extract(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Extract:
-    """Extract a window of a tenant into the bucket."""
+    """Return a function that extracts a window of a tenant into the bucket."""
 
     def run(
         tenant: Tenant, after: Any = DAY, before: Any = NEXT, context: Any = None, **options: Any
@@ -76,35 +74,35 @@ def extract(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Extract:
     return run
 
 
-def test_objects_and_receipts(extract: Extract, bucket: Bucket) -> None:
-    second = KEY.replace(NEXT.replace("-", ""), "20260104").replace(DAY.replace("-", ""), "20260103").replace(DAY, NEXT)
+def test_operator_writes_objects_and_receipts(extract: Extract, bucket: Bucket) -> None:
     with Tenant(TWO_DAYS, Habits(cap=10)) as tenant:
         result = extract(tenant, DAY, AFTER)
         receipt = json.loads(bucket.read(RECEIPT_KEY))
         assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
-        assert bucket.rows(second) == [as_row(each) for each in tenant.window(NEXT, AFTER)]
+        assert bucket.rows(f"lake/{object_of(NEXT)}") == [as_row(each) for each in tenant.window(NEXT, AFTER)]
     assert len(bucket.keys) == 4
     data = bucket.read(KEY)
     assert receipt["path"] == result["slices"][0]["path"] == f"s3://lake@{bucket.name}/{KEY}"
+    assert receipt["uri"] == result["slices"][0]["uri"] == f"s3://{bucket.name}/{KEY}"
     assert (receipt["bytes"], receipt["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
     assert ObjectStoragePath(receipt["path"]).read_bytes() == data
 
 
 @pytest.mark.parametrize("destination", ["s3://lake@{}", "s3://lake@{}/", "s3://lake@{}/a/b c/"])
-def test_any_prefix_will_do(extract: Extract, bucket: Bucket, destination: str) -> None:
+def test_operator_accepts_any_prefix(extract: Extract, bucket: Bucket, destination: str) -> None:
     destination = destination.format(bucket.name)
     with Tenant(TWO_DAYS) as tenant:
         extract(tenant, destination=destination)
         assert extract(tenant, destination=destination)["slices"][0]["changed"] is False
     prefix = destination.rstrip("/").removeprefix(f"s3://lake@{bucket.name}").lstrip("/")
-    assert bucket.keys == sorted(f"{prefix}/threats/{name}".lstrip("/") for name in (OBJECT, RECEIPT))
+    assert bucket.keys == sorted(f"{prefix}/{name}".lstrip("/") for name in (OBJECT, RECEIPT))
 
 
-def test_what_did_not_change_is_not_written_again(extract: Extract, bucket: Bucket) -> None:
+def test_operator_does_not_rewrite_unchanged_object(extract: Extract, bucket: Bucket) -> None:
     with Tenant(TWO_DAYS) as tenant:
         extract(tenant)
         version = bucket.versions[KEY]
-        assert sorted(bucket.puts()) == [RECEIPT_KEY, KEY]
+        assert bucket.puts() == [KEY, RECEIPT_KEY]
         (result,) = extract(tenant)["slices"]
         assert bucket.puts() == [RECEIPT_KEY]
         assert result["changed"] is False
@@ -117,32 +115,64 @@ def test_what_did_not_change_is_not_written_again(extract: Extract, bucket: Buck
         assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
 
 
-def test_a_day_supersedes_its_hours_and_what_belongs_to_them(extract: Extract, bucket: Bucket) -> None:
-    unkept = record(1, hour(6.5)) | {"id": None}
-    with Tenant([*TWO_DAYS, unkept]) as tenant:
-        extract(tenant, hour(0), hour(6))
-        extract(tenant, hour(6), hour(7), max_quarantined=1)
-        obsolete = {key: bucket.read(key) for key in bucket.keys}
-        assert part(6, 7, "_quarantine/", "jsonl") in obsolete
-        assert len(obsolete) == 5
-        tenant.delete(None)
+@pytest.mark.parametrize("days", [1, 2, 12, 31])
+def test_requests_per_day_stay_within_limits(extract: Extract, bucket: Bucket, days: int) -> None:
+    first = date.fromisoformat(DAY)
+    dates = [first + timedelta(days=n) for n in range(days)]
+    objects, receipts = (sorted(f"lake/{name(str(day))}" for day in dates) for name in (object_of, receipt_of))
+    with Tenant([each for day in dates for each in day_of_records(day, 3)]) as tenant:
+
+        def calls() -> dict[str, list[str]]:
+            """Extract the days, and return the keys of the requests by their method."""
+            bucket.s3.calls.clear()
+            extract(tenant, first, dates[-1] + timedelta(days=1))
+            found: dict[str, list[str]] = {}
+            for call in sorted(bucket.s3.calls):
+                method = "LIST" if "list-type=2" in call else call.split(" ")[0]
+                found.setdefault(method, []).append(call.removeprefix(f"{method} /{bucket.name}/"))
+            return found
+
+        new = calls()
+        assert sum(map(len, new.values())) <= 3 * days + 1
+        assert {method: len(keys) for method, keys in new.items()} == {"LIST": 2, "PUT": 2 * days}
+        assert new["PUT"] == sorted([*objects, *receipts])
+        for _ in range(2):
+            unchanged = calls()
+            assert sum(map(len, unchanged.values())) <= 2 * days + 1
+            assert len(unchanged.pop("LIST")) == 1
+            assert unchanged == {"GET": receipts, "PUT": receipts}
+        tenant.dismiss(tenant.window(DAY, NEXT)[0]["id"])
+        changed = calls()
+        assert len(changed.pop("LIST")) == 1
+        assert changed == {"GET": sorted([*receipts, objects[0]]), "PUT": sorted([*receipts, objects[0]])}
+        unchanged = calls()
+        assert len(unchanged.pop("LIST")) == 1
+        assert unchanged == {"GET": receipts, "PUT": receipts}
+
+
+def test_receipt_of_other_version_is_not_trusted(extract: Extract, bucket: Bucket) -> None:
+    with Tenant(TWO_DAYS) as tenant:
         extract(tenant)
-        assert bucket.keys == sorted([KEY, RECEIPT_KEY])
-        assert bucket.rows(KEY) == [as_row(each) for each in tenant.window(DAY, NEXT)]
+        data, receipt = bucket.read(KEY), bucket.read(RECEIPT_KEY)
+        with Tenant(TWO_DAYS) as other:
+            other.dismiss(TWO_DAYS[0]["id"])
+            extract(other)
+        bucket.write(RECEIPT_KEY, receipt)  # the object is not the one that this receipt is about
+        assert extract(tenant)["slices"][0]["changed"] is True
+    assert bucket.read(KEY) == data
+    assert json.loads(bucket.read(RECEIPT_KEY))["sha256"] == hashlib.sha256(data).hexdigest()
 
-        for key, data in obsolete.items():  # a crash after the day was published, before anything was removed
-            bucket.write(key, data)
-        assert extract(tenant)["slices"][0]["changed"] is False
-        assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
-
-def test_quarantine(extract: Extract, bucket: Bucket) -> None:
-    unkept = record(1, hour(6.5)) | {"id": None}
-    with Tenant([*TWO_DAYS, unkept]) as tenant:
+def test_quarantine_is_removed_when_the_record_is_gone(extract: Extract, bucket: Bucket) -> None:
+    with Tenant([*TWO_DAYS, UNKEPT]) as tenant:
         with pytest.raises(AirflowFailException, match=f"s3://lake@{bucket.name}/{QUARANTINE_KEY}"):
             extract(tenant)
         assert bucket.keys == [QUARANTINE_KEY]
-        assert json.loads(bucket.read(QUARANTINE_KEY)) == unkept
+        assert json.loads(bucket.read(QUARANTINE_KEY)) == UNKEPT
+        tenant.delete(None)
+        extract(tenant)
+        assert bucket.keys == sorted([KEY, RECEIPT_KEY])
+        tenant.insert(UNKEPT)
         extract(tenant, max_quarantined=1)
         assert bucket.keys == sorted([KEY, RECEIPT_KEY, QUARANTINE_KEY])
         tenant.delete(None)
@@ -150,18 +180,38 @@ def test_quarantine(extract: Extract, bucket: Bucket) -> None:
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
 
-def test_overlaps_are_refused_before_the_first_request(extract: Extract, bucket: Bucket) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_quarantine_interrupted_at_any_put_is_removed_later(extract: Extract, bucket: Bucket, number: int) -> None:
+    tried: list[str] = []
+
+    def fail(call: str) -> int | None:
+        if call.startswith("PUT "):
+            tried.append(call)
+        return 403 if len(tried) >= number else None
+
     with Tenant(TWO_DAYS) as tenant:
         extract(tenant)
-        versions, asked = bucket.versions, len(tenant.seen)
-        with pytest.raises(AirflowFailException, match="overlaps the published") as refusal:
-            extract(tenant, hour(6), hour(7))
-        assert len(tenant.seen) == asked
-    assert f"s3://lake@{bucket.name}/{KEY}" in str(refusal.value)
-    assert bucket.versions == versions
+    with Tenant([*TWO_DAYS, UNKEPT]) as tenant:
+        bucket.s3.refuses = fail
+        with pytest.raises(AirflowFailException, match="not allowed"):
+            extract(tenant)
+        assert len(tried) == number
+    bucket.s3.refuses = lambda call: None
+    with Tenant(TWO_DAYS) as tenant:
+        extract(tenant)
+    assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
 
-def test_what_others_do_to_the_bucket_is_seen(extract: Extract, bucket: Bucket) -> None:
+def test_quarantine_beside_unreadable_receipt_is_written(extract: Extract, bucket: Bucket) -> None:
+    with Tenant([*TWO_DAYS, UNKEPT]) as tenant:
+        extract(tenant, max_quarantined=1)
+        bucket.write(RECEIPT_KEY, b"not a receipt")
+        extract(tenant, max_quarantined=1)
+    assert bucket.keys == sorted([KEY, RECEIPT_KEY, QUARANTINE_KEY])
+    assert json.loads(bucket.read(RECEIPT_KEY))["quarantined"] == 1
+
+
+def test_operator_sees_changes_made_by_others(extract: Extract, bucket: Bucket) -> None:
     with Tenant(TWO_DAYS) as tenant:
         extract(tenant)
         data = bucket.read(KEY)
@@ -175,20 +225,15 @@ def test_what_others_do_to_the_bucket_is_seen(extract: Extract, bucket: Bucket) 
         assert bucket.read(KEY) == b"rubbish"
 
         bucket.delete(KEY)
-        bucket.write(part(6, 7), data)
-        with pytest.raises(AirflowFailException, match=f"{part(6, 7)}"):
-            extract(tenant, hour(6), hour(6.5))
-        bucket.delete(part(6, 7))
-        assert extract(tenant, hour(6), hour(6.5))["slices"][0]["changed"] is True
-        bucket.write(f"lake/threats/{FOLDER}/_SUCCESS", b"")
-        extract(tenant)
-        assert bucket.keys == sorted([KEY, RECEIPT_KEY, f"lake/threats/{FOLDER}/_SUCCESS"])
+        bucket.write(f"lake/{FOLDER}/_SUCCESS", b"")
+        assert extract(tenant)["slices"][0]["changed"] is True
+        assert bucket.keys == sorted([KEY, RECEIPT_KEY, f"lake/{FOLDER}/_SUCCESS"])
 
 
-# --- where it cannot work ---------------------------------------------------------------------------------------------
+# --- destinations that cannot be used, and requests that fail ---------------------------------------------------------
 
 
-def test_a_bucket_that_does_not_exist_is_refused_before_the_first_request(extract: Extract, bucket: Bucket) -> None:
+def test_missing_bucket_is_refused_before_the_first_request(extract: Extract, bucket: Bucket) -> None:
     with Tenant(TWO_DAYS) as tenant:
         with pytest.raises(
             AirflowFailException, match=r"s3://lake@nowhere-to-be-found/lake.* does not exist"
@@ -198,19 +243,17 @@ def test_a_bucket_that_does_not_exist_is_refused_before_the_first_request(extrac
     assert isinstance(refusal.value.__cause__, CloudlockConfigError)
 
 
-def test_a_bucket_that_may_not_be_seen_is_refused_before_the_first_request(extract: Extract, bucket: Bucket) -> None:
+def test_unlistable_bucket_is_refused_before_the_first_request(extract: Extract, bucket: Bucket) -> None:
     bucket.s3.refuses = lambda call: 403
     with Tenant(TWO_DAYS) as tenant:
-        with pytest.raises(AirflowFailException, match=f"s3://lake@{bucket.name}/lake.* may not be seen") as refusal:
+        with pytest.raises(AirflowFailException, match=f"s3://lake@{bucket.name}/lake.* may not be listed") as refusal:
             extract(tenant)
         assert tenant.seen == []
     assert isinstance(refusal.value.__cause__, CloudlockConfigError)
     assert "secret" not in str(refusal.value)
 
 
-def test_an_outage_of_the_store_is_left_to_airflows_retries(
-    extract: Extract, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outage_raises_retryable_error(extract: Extract, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", bucket.s3.connection(config_kwargs={"retries": {"max_attempts": 0}}))
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     bucket.s3.refuses = lambda call: 500
@@ -221,7 +264,7 @@ def test_an_outage_of_the_store_is_left_to_airflows_retries(
     assert not isinstance(failure.value, AirflowFailException)
 
 
-def test_a_failure_in_the_middle_of_a_slice_leaves_nothing(extract: Extract, bucket: Bucket) -> None:
+def test_failure_of_the_api_writes_nothing(extract: Extract, bucket: Bucket) -> None:
     def later(request: Request) -> Fault | None:
         return responds(503) if int(request.params["offset"]) > 10 else None
 
@@ -233,7 +276,7 @@ def test_a_failure_in_the_middle_of_a_slice_leaves_nothing(extract: Extract, buc
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["at first", "when replacing"])
-def test_a_refused_put_leaves_what_was_there(extract: Extract, bucket: Bucket, before: bool) -> None:
+def test_refused_put_leaves_bucket_unchanged(extract: Extract, bucket: Bucket, before: bool) -> None:
     with Tenant(TWO_DAYS) as tenant:
         if before:
             extract(tenant)
@@ -246,8 +289,8 @@ def test_a_refused_put_leaves_what_was_there(extract: Extract, bucket: Bucket, b
         assert bucket.uploads == []
 
 
-def test_an_object_is_one_put_however_large(extract: Extract, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Of itself, s3fs would send an object of 100 MiB in parts; make it do so with one of some kilobytes.
+def test_large_object_is_one_put(extract: Extract, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    # s3fs sends an object of 100 MiB in parts by default; make it do so with one of some kilobytes.
     monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: chunksize or 1 << 10)
     with Tenant(TWO_DAYS) as tenant:
         (result,) = extract(tenant)["slices"]
@@ -257,23 +300,23 @@ def test_an_object_is_one_put_however_large(extract: Extract, bucket: Bucket, mo
 
 
 def test_two_destinations_share_a_bucket(extract: Extract, bucket: Bucket) -> None:
-    windows: list[tuple[datetime, datetime]] = [(hour(0), hour(24)), (hour(6), hour(7))]
+    windows = {"one": (DAY, NEXT), "two": (NEXT, AFTER)}
     with Tenant(TWO_DAYS) as tenant:
-        for name, window in zip(("one", "two"), windows, strict=True):
+        for name, window in windows.items():
             extract(tenant, *window, destination=f"s3://lake@{bucket.name}/{name}")
         extract(tenant, destination=f"s3://lake@{bucket.name}/one")
-        for name, window in zip(("one", "two"), windows, strict=True):
+        for name, window in windows.items():
             (key,) = (key for key in bucket.keys if key.startswith(f"{name}/threats/created_date"))
             assert [row["id"] for row in bucket.rows(key)] == ids(tenant.window(*window))
 
 
-# --- two attempts at once ---------------------------------------------------------------------------------------------
+# --- concurrent attempts ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
-def test_s3_itself_refuses_who_was_overtaken(extract: Extract, bucket: Bucket, before: bool) -> None:
+def test_stale_attempt_is_refused_by_s3(extract: Extract, bucket: Bucket, before: bool) -> None:
     def overtake(call: str) -> None:
-        if call == f"PUT /{bucket.name}/{KEY}":  # whoever looked has looked
+        if call == f"PUT /{bucket.name}/{KEY}":  # no version is read from here on
             bucket.s3.refuses = lambda call: None
             bucket.write(KEY, b"of another attempt")
 
@@ -288,7 +331,7 @@ def test_s3_itself_refuses_who_was_overtaken(extract: Extract, bucket: Bucket, b
     assert (RECEIPT_KEY in bucket.keys) is before
 
 
-def test_an_object_that_went_meanwhile_is_not_replaced(extract: Extract, bucket: Bucket) -> None:
+def test_object_removed_meanwhile_is_not_replaced(extract: Extract, bucket: Bucket) -> None:
     def remove(call: str) -> None:
         if call == f"PUT /{bucket.name}/{KEY}":
             bucket.s3.refuses = lambda call: None
@@ -304,14 +347,33 @@ def test_an_object_that_went_meanwhile_is_not_replaced(extract: Extract, bucket:
     assert KEY in bucket.keys
 
 
+def test_stale_attempt_does_not_remove_quarantine(extract: Extract, bucket: Bucket) -> None:
+    def overtake(call: str) -> None:
+        if call == f"HEAD /{bucket.name}/{KEY}":
+            bucket.s3.refuses = lambda call: None
+            bucket.write(KEY, b"of another attempt")
+
+    with Tenant([*TWO_DAYS, UNKEPT]) as tenant:
+        extract(tenant, max_quarantined=1)
+        tenant.delete(None)
+        bucket.s3.refuses = overtake
+        with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+            extract(tenant)
+    assert bucket.keys == sorted([KEY, RECEIPT_KEY, QUARANTINE_KEY])
+
+
 @pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
-def test_a_put_whose_answer_was_lost_counts(extract: Extract, bucket: Bucket, before: bool) -> None:
+@pytest.mark.parametrize("status", [-500, -409], ids=["500", "409"])
+@pytest.mark.parametrize("key", [KEY, RECEIPT_KEY], ids=["object", "receipt"])
+def test_put_whose_response_was_lost_counts(
+    extract: Extract, bucket: Bucket, key: str, status: int, before: bool
+) -> None:
     lost: list[str] = []
 
     def lose(call: str) -> int | None:
-        if call == f"PUT /{bucket.name}/{KEY}" and not lost:
+        if call == f"PUT /{bucket.name}/{key}" and not lost:
             lost.append(call)
-            return -500
+            return status
         return None
 
     with Tenant(TWO_DAYS) as tenant:
@@ -324,7 +386,59 @@ def test_a_put_whose_answer_was_lost_counts(extract: Extract, bucket: Bucket, be
         assert not extract(tenant)["slices"][0]["changed"]
 
 
-def test_a_store_that_knows_no_conditions_is_looked_at_instead(extract: Extract, bucket: Bucket) -> None:
+def test_receipt_whose_response_was_lost_is_announced_once(
+    extract: Extract, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(call: str) -> int | None:
+        if call == f"PUT /{bucket.name}/{RECEIPT_KEY}":
+            bucket.s3.refuses = lambda call: None
+            return -500
+        return None
+
+    asset = Asset("s3://lake/threats")
+    with Tenant(TWO_DAYS) as tenant:
+        for refuses, announced in ((lose, True), (lambda call: None, False)):
+            bucket.s3.refuses = refuses
+            event = SimpleNamespace(extra={})
+            extract(tenant, outlets=[asset], context={"outlet_events": {asset: event}})
+            assert (event.extra != {}) is announced
+            assert json.loads(bucket.read(RECEIPT_KEY))["announced"] is True
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["nothing before", "something before"])
+def test_conflict_with_concurrent_put_is_retryable(extract: Extract, bucket: Bucket, before: bool) -> None:
+    with Tenant(TWO_DAYS) as tenant:
+        if before:
+            extract(tenant)
+            tenant.dismiss(TWO_DAYS[0]["id"])
+        versions = bucket.versions
+        bucket.s3.refuses = lambda call: 409 if call == f"PUT /{bucket.name}/{KEY}" else None
+        with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+            extract(tenant)
+        assert bucket.versions == versions
+        bucket.s3.refuses = lambda call: None
+        assert extract(tenant)["slices"][0]["changed"]
+
+
+def test_receipt_of_concurrent_attempt_on_same_object_stays(extract: Extract, bucket: Bucket) -> None:
+    with Tenant(TWO_DAYS) as tenant:
+        extract(tenant)
+        receipt = bucket.read(RECEIPT_KEY) + b" "
+
+        def overtake(call: str) -> None:
+            if call == f"PUT /{bucket.name}/{RECEIPT_KEY}":
+                bucket.s3.refuses = lambda call: None
+                bucket.write(RECEIPT_KEY, receipt)
+
+        bucket.s3.refuses = overtake
+        extract(tenant)
+    assert bucket.read(RECEIPT_KEY) == receipt
+
+
+def test_store_without_conditional_put_compares_versions(
+    extract: Extract, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: chunksize or 1 << 10)
     conditional: list[str] = []
 
     def refuse_the_first(call: str) -> int | None:
@@ -340,4 +454,5 @@ def test_a_store_that_knows_no_conditions_is_looked_at_instead(extract: Extract,
         tenant.dismiss(TWO_DAYS[0]["id"])
         conditional.clear()
         assert extract(tenant)["slices"][0]["changed"]
-    assert KEY in bucket.keys
+    assert bucket.puts() == [KEY, KEY, RECEIPT_KEY] * 2, "each file is one PUT"
+    assert bucket.keys == sorted([KEY, RECEIPT_KEY])

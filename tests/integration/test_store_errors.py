@@ -1,4 +1,4 @@
-"""What a store that fails makes of a task: final where somebody must mend something, left to a retry elsewhere."""
+"""Errors of S3: the task fails permanently if somebody has to fix something, and is retried otherwise."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from airflow.sdk.io import store
 
 from airflow_provider_cloudlock.api import client
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockUnavailableError
-from airflow_provider_cloudlock.lake.failures import explained
+from airflow_provider_cloudlock.lake.store_errors import explained
 from tests.integration.bucket import S3, Bucket
-from tests.operators.lake import DAY, FOLDER, OBJECT, RECEIPT, connection, operator
-from tests.support import Tenant, day_of_records
+from tests.operators.lake import DAY, OBJECT, QUARANTINE, RECEIPT, connection, hour, operator
+from tests.support import Tenant, day_of_records, record
 
-KEY, RECEIPT_KEY = (f"lake/threats/{name}" for name in (OBJECT, RECEIPT))
+KEY, RECEIPT_KEY, QUARANTINE_KEY = (f"lake/{name}" for name in (OBJECT, RECEIPT, QUARANTINE))
 RECORDS = day_of_records(DAY, 24)
+UNKEPT = record(1, hour(6.5)) | {"id": None}
+#: File that the first request of each method is about, once something is published and in quarantine.
+FIRST = {"PUT": KEY, "GET": RECEIPT_KEY, "DELETE": QUARANTINE_KEY}
 ONCE = {"retries": {"max_attempts": 0}}
 
 
@@ -35,11 +38,12 @@ def s3() -> Iterator[S3]:
 
 @pytest.fixture
 def bucket(s3: S3, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A new bucket, asked once and not again."""
+    """Create a bucket, accessed without retries."""
     monkeypatch.setattr(client, "_BACKOFF", tenacity.wait_fixed(0.001))
     monkeypatch.setattr(store, "_STORE_CACHE", {})
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     monkeypatch.setattr(s3, "refuses", lambda call: None)
+    monkeypatch.setattr(s3, "truncates", lambda call: False)
     monkeypatch.setattr(s3, "codes", dict(s3.codes))
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", s3.connection(config_kwargs=ONCE))
     return Bucket(s3, f"b{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}")
@@ -52,56 +56,83 @@ def tenant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tenant]:
         yield tenant
 
 
-def extract(bucket: Bucket) -> dict[str, Any]:
+def extract(bucket: Bucket, **options: Any) -> dict[str, Any]:
     """Extract the day."""
-    return operator(f"s3://lake@{bucket.name}/lake").execute({})
+    return operator(f"s3://lake@{bucket.name}/lake", **options).execute({})
 
 
-def assert_discreet(error: BaseException) -> None:
-    """The message holds no more than a code of the store's."""
+def publish_with_quarantine(tenant: Tenant, bucket: Bucket) -> None:
+    """Publish the day with a record in quarantine; later the record is gone, and another one changed."""
+    tenant.insert(UNKEPT)
+    extract(bucket, max_quarantined=1)
+    tenant.delete(None)
+    tenant.dismiss(RECORDS[0]["id"])
+
+
+def assert_no_secret(error: BaseException) -> None:
+    """Assert that the message quotes no more than an error code."""
     for secret in ("secret", "http:", "Signature", "Credential"):
         assert secret not in str(error)
 
 
 @pytest.mark.parametrize("verb", ["PUT", "GET", "DELETE"])
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "KMS.DisabledException")])
-def test_what_is_not_allowed_is_final(tenant: Tenant, bucket: Bucket, verb: str, status: int, code: str) -> None:
-    if verb == "GET":
-        extract(bucket)
+def test_refusal_fails_permanently(tenant: Tenant, bucket: Bucket, verb: str, status: int, code: str) -> None:
+    publish_with_quarantine(tenant, bucket)
     bucket.s3.refuses = lambda call: status if call.startswith(f"{verb} /{bucket.name}/lake") else None
     with pytest.raises(AirflowFailException, match=f"{code}.*not allowed") as failure:
         extract(bucket)
     assert isinstance(failure.value.__cause__, CloudlockConfigError)
     assert isinstance(failure.value.__cause__.__cause__, OSError)
-    assert f"s3://lake@{bucket.name}/lake/threats/" in str(failure.value)
-    assert_discreet(failure.value)
+    assert f"s3://lake@{bucket.name}/{FIRST[verb]}" in str(failure.value)
+    assert_no_secret(failure.value)
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (400, "ExpiredToken"), (403, "ExpiredToken")])
-@pytest.mark.parametrize("verb", ["PUT", "GET"])
-def test_what_may_pass_is_left_to_a_retry(tenant: Tenant, bucket: Bucket, verb: str, status: int, code: str) -> None:
-    if verb == "GET":
-        extract(bucket)
+@pytest.mark.parametrize("verb", ["PUT", "GET", "DELETE"])
+def test_temporary_error_is_retryable(tenant: Tenant, bucket: Bucket, verb: str, status: int, code: str) -> None:
+    publish_with_quarantine(tenant, bucket)
     bucket.s3.codes[status] = code
     bucket.s3.refuses = lambda call: status if call.startswith(f"{verb} /{bucket.name}/lake") else None
     with pytest.raises(CloudlockUnavailableError, match=f"{code}.*Try again later") as failure:
         extract(bucket)
-    assert f"s3://lake@{bucket.name}/{KEY}" in str(failure.value)
-    assert_discreet(failure.value)
+    assert f"s3://lake@{bucket.name}/{FIRST[verb]}" in str(failure.value)
+    assert_no_secret(failure.value)
     bucket.s3.refuses = lambda call: None
     extract(bucket)
     assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, AirflowFailException), (503, CloudlockUnavailableError)])
-def test_a_partition_that_cannot_be_listed(tenant: Tenant, bucket: Bucket, status: int, kind: type[Exception]) -> None:
-    bucket.s3.refuses = lambda call: status if "list-type" in call and "created_date" in call else None
-    with pytest.raises(kind, match=f"{FOLDER} could not be listed"):
+@pytest.mark.parametrize("part", ["created_date", "_quarantine"])
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [(403, AirflowFailException, "may not be listed"), (503, CloudlockUnavailableError, "could not be listed")],
+)
+def test_unlistable_folder_is_found_before_the_first_request(
+    tenant: Tenant, bucket: Bucket, status: int, kind: type[Exception], message: str, part: str
+) -> None:
+    bucket.s3.refuses = lambda call: status if "list-type" in call and part in call else None
+    with pytest.raises(kind, match=f"s3://lake@{bucket.name}/lake .*{message}") as failure:
         extract(bucket)
     assert tenant.seen == []
+    assert_no_secret(failure.value)
 
 
-def test_a_bucket_that_went_meanwhile(tenant: Tenant, bucket: Bucket) -> None:
+@pytest.mark.parametrize("key", [KEY, RECEIPT_KEY], ids=["object", "receipt"])
+def test_truncated_read_is_retryable(tenant: Tenant, bucket: Bucket, key: str) -> None:
+    publish_with_quarantine(tenant, bucket)
+    versions = bucket.versions
+    bucket.s3.truncates = lambda call: call == f"GET /{bucket.name}/{key}"
+    with pytest.raises(CloudlockUnavailableError, match=f"{key} could not be .*Try again later") as failure:
+        extract(bucket)
+    assert_no_secret(failure.value)
+    assert bucket.versions == versions
+    bucket.s3.truncates = lambda call: False
+    assert extract(bucket)["slices"][0]["changed"]
+    assert bucket.keys == sorted([KEY, RECEIPT_KEY])
+
+
+def test_bucket_removed_meanwhile_fails_permanently(tenant: Tenant, bucket: Bucket) -> None:
     def drop(call: str) -> None:
         if call == f"PUT /{bucket.name}/{KEY}":
             bucket.s3.client.delete_bucket(Bucket=bucket.name)
@@ -111,7 +142,7 @@ def test_a_bucket_that_went_meanwhile(tenant: Tenant, bucket: Bucket) -> None:
         extract(bucket)
 
 
-def test_a_put_without_an_answer(tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_without_response_is_retryable(tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", bucket.s3.connection(config_kwargs=ONCE | {"read_timeout": 2}))
     given_up = Event()
 
@@ -125,22 +156,22 @@ def test_a_put_without_an_answer(tenant: Tenant, bucket: Bucket, monkeypatch: py
             extract(bucket)
     finally:
         given_up.set()
-    assert_discreet(failure.value)
+    assert_no_secret(failure.value)
 
 
-def test_a_store_that_cannot_be_reached(tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_store_is_retryable(tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as unused:
         port = unused.getsockname()[1]
     options = {"endpoint_url": f"http://127.0.0.1:{port}", "config_kwargs": ONCE}
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", bucket.s3.connection(**options))
-    with pytest.raises(CloudlockUnavailableError, match="lake/threats could not be looked at") as failure:
+    with pytest.raises(CloudlockUnavailableError, match=f"s3://lake@{bucket.name}/lake could not be listed") as failure:
         extract(bucket)
     assert tenant.seen == []
-    assert_discreet(failure.value)
+    assert_no_secret(failure.value)
 
 
 @pytest.mark.parametrize("error", [PermissionError("refused"), FileNotFoundError("gone")], ids=repr)
-def test_stores_that_tell_no_more_than_python_does(error: OSError) -> None:
+def test_errors_of_python_alone_are_explained(error: OSError) -> None:
     with (
         pytest.raises(CloudlockConfigError, match="sftp://lake/x could not be written"),
         explained("sftp://lake/x", "written"),

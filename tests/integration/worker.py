@@ -45,9 +45,8 @@ class Steps:
 
     def _die(self) -> None:
         if "bytes" not in self._death:
-            signal.raise_signal(self._death["signal"])  # in this very thread
+            signal.raise_signal(self._death["signal"])
             return
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if self._death["signal"] else signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (self._death["bytes"], resource.RLIM_INFINITY))
 
 
@@ -61,6 +60,8 @@ def run(order: dict[str, Any]) -> dict[str, Any]:
     # As in a shell's foreground, whatever the tests were started from.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Not when the step is reached: that is in a thread, which may not change signal handlers.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL if order["death"].get("signal") else signal.SIG_IGN)
     error = None
     task = CloudlockToObjectStorageOperator(task_id="extract", destination=order["destination"], **order["options"])
     try:
@@ -74,7 +75,7 @@ def main() -> None:
     """Serve orders until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # before Airflow is imported, which has something to say about it
-    for module in ("operators.cloudlock", "api.client", "api.paging", "lake.decode", "lake.publish"):
+    for module in ("operators.cloudlock", "operators.extraction", "api.client", "lake.decode"):
         importlib.import_module(f"airflow_provider_cloudlock.{module}")
     importlib.import_module("airflow.sdk.execution_time.supervisor")  # imported when a connection is read
     importlib.import_module("airflow.sdk.io").ObjectStoragePath("/").fs.ls("/")

@@ -30,7 +30,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     """A lake without anything in it."""
-    return Lake(tmp_path / "lake" / "threats")
+    return Lake(tmp_path / "lake")
 
 
 @pytest.fixture

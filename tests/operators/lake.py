@@ -15,19 +15,34 @@ from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStor
 from tests.support import Record, Tenant, instant, record
 
 DAY, NEXT = "2026-01-02", "2026-01-03"
-FOLDER = f"created_date={DAY}"
-#: The files of the one slice that ``DAY`` to ``NEXT`` makes.
-NAME = "20260102T000000Z--20260103T000000Z"
-OBJECT = f"{FOLDER}/{NAME}.parquet"
-RECEIPT = f"_receipts/{FOLDER}/{NAME}.json"
-QUARANTINE = f"_quarantine/{FOLDER}/{NAME}.jsonl"
+
+
+def object_of(day: str) -> str:
+    """Return the object of a day, below the destination."""
+    return f"threats/created_date={day}/threats-{day}.parquet"
+
+
+def receipt_of(day: str) -> str:
+    """Return the receipt of a day."""
+    return f"_receipts/threats/{day}.json"
+
+
+def quarantine_of(day: str) -> str:
+    """Return the quarantine file of a day."""
+    return f"_quarantine/threats/{day}.jsonl"
+
+
+FOLDER = f"threats/created_date={DAY}"
+#: The files of ``DAY``.
+OBJECT, RECEIPT, QUARANTINE = object_of(DAY), receipt_of(DAY), quarantine_of(DAY)
 
 TIMES = ("created_at", "updated_at", "detected_at", "start_time", "end_time", "dismissed_at")
 MICROSECOND = timedelta(microseconds=1)
 
 
-def connection(tenant: Tenant, **extra: Any) -> str:
-    """Write the Airflow connection to a tenant."""
+def connection(tenant: Tenant, /, **extra: Any) -> str:
+    """Return the Airflow connection to a tenant."""
+    extra = {"tenant": "acme", **extra}
     return json.dumps({"conn_type": "cloudlock", "host": tenant.url, "password": tenant.token, "extra": extra})
 
 
@@ -53,21 +68,16 @@ def hour(n: float, day: str = DAY) -> datetime:
     return start + timedelta(hours=n)
 
 
-def stem(start: datetime, end: datetime) -> str:
-    """Return the name of a slice's files, as users are promised it."""
-    return f"{start:%Y%m%dT%H%M%SZ}--{end:%Y%m%dT%H%M%SZ}"
-
-
 @dataclass(frozen=True)
 class Lake:
-    """The folder of the one resource below a destination on the local disk."""
+    """A destination on the local disk."""
 
     folder: Path
 
     @property
     def destination(self) -> str:
-        """What the operator is told."""
-        return f"file://{self.folder.parent}"
+        """The destination as the operator is given it."""
+        return f"file://{self.folder}"
 
     @property
     def files(self) -> list[str]:
@@ -77,7 +87,9 @@ class Lake:
     @property
     def objects(self) -> list[str]:
         """What a reader of the lake finds."""
-        return sorted(str(path.relative_to(self.folder)) for path in self.folder.glob("created_date=*/*.parquet"))
+        return sorted(
+            str(path.relative_to(self.folder)) for path in self.folder.glob("threats/created_date=*/*.parquet")
+        )
 
     def path(self, relative: str) -> Path:
         """Return the path of a file."""

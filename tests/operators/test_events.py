@@ -1,9 +1,9 @@
-"""What the assets of a task are told: each change once, and nothing when nothing changed."""
+"""Asset events of a task: one for each change, and none if nothing changed."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,170 +13,193 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_cloudlock.operators import events
 from tests.operators.conftest import Extract
-from tests.operators.lake import DAY, NEXT, Lake, operator
+from tests.operators.lake import DAY, NEXT, RECEIPT, Lake, hour, operator, receipt_of
 from tests.support import Tenant, day_of_records, record
 
 AFTER = "2026-01-04"
 TWO_DAYS = [*day_of_records(DAY, 24), *day_of_records(NEXT, 24)]
 ASSET = Asset("threats")
+#: First instant of the second day, which is the run's own.
+MIDNIGHT = datetime(2026, 1, 3, tzinfo=UTC)
 
 
 class Run:
-    """A run of the task, and what it told."""
+    """A run of the task, with the event that it emits."""
 
     def __init__(self, try_number: int = 1, **partition: Any) -> None:
         self.events = OutletEventAccessors()
         self.context = {"outlet_events": self.events, "ti": SimpleNamespace(try_number=try_number), **partition}
-        self.outlets = [ASSET]
 
-    def __call__(self, extract: Extract, tenant: Tenant, **options: Any) -> dict[str, Any]:
-        return extract(tenant, DAY, AFTER, self.context, outlets=self.outlets, **options)
+    def __call__(self, extract: Extract, tenant: Tenant, after: Any = DAY, **options: Any) -> dict[str, Any]:
+        """Extract both days; ``after=NEXT, refresh_days=1`` makes the second one the run's window."""
+        return extract(tenant, after, AFTER, self.context, outlets=[ASSET], **options)
 
     @property
-    def told(self) -> Any:
-        """The extra of the event, and its partitions."""
+    def event(self) -> tuple[Any, list[str]] | None:
+        """Extra and partitions of the event, None if there is none."""
         return (self.events[ASSET].extra, sorted(self.events[ASSET].partition_keys)) if len(self.events) else None
 
 
 def partition(key: str, date: datetime) -> dict[str, Any]:
+    """Return the partition of a run, as its context has it."""
     return {"partition_key": key, "partition_date": date}
 
 
 def announced(lake: Lake) -> list[bool]:
-    """Tell of each receipt whether its object was announced."""
-    names = [name for name in lake.files if name.startswith("_receipts/")]
-    return [json.loads(lake.path(name).read_text())["announced"] for name in names]
+    """Return for each receipt whether it notes an event."""
+    return [lake.receipt(name)["announced"] for name in lake.files if name.startswith("_receipts/")]
 
 
-NIGHT = datetime(2026, 1, 3, tzinfo=UTC)
+def run_of_second_day(extract: Extract, tenant: Tenant, **options: Any) -> tuple[Run, dict[str, Any]]:
+    """Extract the second day and refresh the first one, in a run with the second day's partition."""
+    run = Run(options.pop("try_number", 1), **partition(options.pop("key", NEXT), MIDNIGHT))
+    return run, run(extract, tenant, NEXT, refresh_days=1, **options)
 
 
-def test_one_event_tells_of_a_run_without_a_partition(extract: Extract, lake: Lake) -> None:
+def test_event_without_partition_has_result_as_extra(extract: Extract, lake: Lake) -> None:
     with Tenant(TWO_DAYS) as tenant:
         run = Run()
         result = run(extract, tenant)
-    assert run.told == (result, [])
+    assert run.event == (result, [])
     assert announced(lake) == [True, True]
-
-
-@pytest.mark.parametrize(("key", "keys"), [("2026-01-03", [DAY, NEXT]), ("2026-01-03T00:00:00", None)])
-def test_each_day_that_changed_is_a_partition(extract: Extract, key: str, keys: list[str] | None) -> None:
-    with Tenant(TWO_DAYS) as tenant:
-        run = Run(**partition(key, NIGHT))
-        result = run(extract, tenant)
-        assert run.told == (result, keys or [f"{DAY}T00:00:00", f"{NEXT}T00:00:00"])
-        tenant.dismiss(TWO_DAYS[0]["id"])
-        run = Run(**partition(key, NIGHT))
-        result = run(extract, tenant)
-        assert run.told == (result, (keys or [f"{DAY}T00:00:00"])[:1])
 
 
 @pytest.mark.parametrize(
-    "other",
-    [
-        {},
-        partition("2026-01-03", datetime(2026, 1, 3, 5, tzinfo=UTC)),
-        partition("eu-west", NIGHT),
-        partition("3 January", NIGHT),
-        {"partition_key": "2026-01-03", "partition_date": None},
-    ],
+    ("key", "keys"),
+    [(NEXT, [DAY, NEXT]), (f"{NEXT}T00:00:00", [f"{DAY}T00:00:00", f"{NEXT}T00:00:00"])],
+    ids=["date", "time"],
 )
-def test_where_the_partition_is_no_utc_day_airflow_names_it(extract: Extract, other: dict[str, Any]) -> None:
+def test_event_has_a_partition_for_each_changed_day(extract: Extract, key: str, keys: list[str]) -> None:
     with Tenant(TWO_DAYS) as tenant:
-        run = Run(**other)
-        assert run.told is None
-        assert run(extract, tenant)
-    assert run.told[1] == []
+        run, result = run_of_second_day(extract, tenant, key=key)
+        assert run.event == (result, keys)
+        tenant.dismiss(TWO_DAYS[0]["id"])
+        run, result = run_of_second_day(extract, tenant, key=key)
+        assert [each["changed"] for each in result["slices"]] == [True, False]
+        assert run.event == (result, keys[:1])
 
 
-def test_an_airflow_that_cannot_name_partitions_gets_one_event(extract: Extract) -> None:
-    class Told:
+@pytest.mark.parametrize(
+    ("partition_of_run", "after"),
+    [
+        ({}, NEXT),
+        (partition("eu-west", MIDNIGHT), NEXT),
+        (partition("3 January", MIDNIGHT), NEXT),
+        (partition(f"{NEXT}T05:00:00", hour(29)), hour(29)),
+        (partition(DAY, hour(0)), DAY),
+        ({"partition_key": NEXT, "partition_date": None}, NEXT),
+    ],
+    ids=["none", "other key", "other format", "not midnight", "two days", "no date"],
+)
+def test_event_partition_not_a_utc_day_adds_none(
+    extract: Extract, partition_of_run: dict[str, Any], after: Any
+) -> None:
+    with Tenant(TWO_DAYS) as tenant:
+        run = Run(**partition_of_run)
+        assert run.event is None
+        assert run(extract, tenant, after, refresh_days=1)
+    assert run.event is not None
+    assert run.event[1] == []
+
+
+def test_event_without_add_partitions_gets_extra(extract: Extract) -> None:
+    class Event:
+        """An event as Airflow 3.2 has it."""
+
         def __init__(self) -> None:
             self.extra: dict[str, Any] = {}
 
-    told = Told()
-    context = {"outlet_events": {ASSET: told}, **partition("2026-01-03", NIGHT)}
+    event = Event()
+    context = {"outlet_events": {ASSET: event}, **partition(NEXT, MIDNIGHT)}
     with Tenant(TWO_DAYS) as tenant:
-        assert extract(tenant, DAY, AFTER, context, outlets=[ASSET]) == told.extra
+        assert extract(tenant, NEXT, AFTER, context, outlets=[ASSET]) == event.extra
 
 
-def test_nothing_is_told_when_nothing_changed(extract: Extract, lake: Lake) -> None:
+def test_event_unchanged_days_emit_none(extract: Extract, lake: Lake) -> None:
     with Tenant(TWO_DAYS) as tenant:
         Run()(extract, tenant)
         run = Run()
         run(extract, tenant)
-        assert run.told is None
-        # Airflow itself would tell of every outlet that the task has at its end.
-        task = operator(lake.destination, outlets=[ASSET])
-        receipt = SimpleNamespace(announced=True)
-        events.announce(task, {}, {}, {object(): receipt}, lambda *_: None)  # type: ignore[arg-type, dict-item]
-        assert task.outlets == []
-
-
-def test_a_new_try_tells_all_again(extract: Extract) -> None:
-    """The first may have been stopped after it noted that it told, and before Airflow knew."""
-    with Tenant(TWO_DAYS) as tenant:
-        Run()(extract, tenant)
-        run = Run(2, **partition("2026-01-03", NIGHT))
-        run(extract, tenant)
-    assert run.told[1] == [DAY, NEXT]
-
-
-def test_what_a_failed_run_wrote_is_told_by_the_next(extract: Extract, lake: Lake) -> None:
-    """The second day has a record that cannot be kept, when the first is published already."""
-    with Tenant([*TWO_DAYS, record(99, NEXT) | {"id": None}]) as tenant:
-        run = Run(**partition("2026-01-03", NIGHT))
-        with pytest.raises(Exception, match="no usable id"):
-            run(extract, tenant)
-        assert run.told is None
-        assert announced(lake) == [False]
-        tenant.delete(None)
-        tenant.insert(record(98, "2026-01-03T12:00:00Z"))
-        run = Run(**partition("2026-01-03", NIGHT))
-        result = run(extract, tenant)
-    assert [part["changed"] for part in result["slices"]] == [False, True]
-    assert run.told == (result, [DAY, NEXT])
+    assert run.event is None
     assert announced(lake) == [True, True]
 
 
-@pytest.mark.parametrize("receipt", ["", "[]", "{", '{"announced": true, "sha256": "of another one"}', None])
-def test_an_object_whose_receipt_does_not_speak_of_it_was_not_told(
-    extract: Extract, lake: Lake, receipt: str | None
-) -> None:
-    with Tenant(TWO_DAYS) as tenant:
-        Run()(extract, tenant)
-        path = lake.path(f"_receipts/created_date={DAY}/20260102T000000Z--20260103T000000Z.json")
-        if receipt is None:
-            path.unlink()
-        else:
-            path.write_text(receipt)
-        run = Run(**partition("2026-01-03", NIGHT))
-        run(extract, tenant)
-    assert run.told[1] == [DAY]
+def test_announce_without_news_clears_outlets(lake: Lake) -> None:
+    """Airflow emits an event for each outlet that the task has when it ends."""
+    task = operator(lake.destination, outlets=[ASSET])
+    receipt: Any = SimpleNamespace(announced=True)
+    events.announce(task, {}, (hour(0), hour(24)), {}, {date(2026, 1, 2): receipt}, lambda *_: None)
+    assert task.outlets == []
 
 
-def test_a_receipt_of_an_earlier_version_counts_as_told(extract: Extract, lake: Lake) -> None:
+def test_execute_again_restores_cleared_outlets(extract: Extract, lake: Lake) -> None:
     with Tenant(TWO_DAYS) as tenant:
         Run()(extract, tenant)
-        for name in lake.files:
-            if name.startswith("_receipts/"):
-                held = json.loads(lake.path(name).read_text())
-                del held["announced"]
-                lake.path(name).write_text(json.dumps(held))
+        task = operator(lake.destination, outlets=[ASSET])
+        task.execute({})
+        assert task.outlets == []
+        tenant.dismiss(TWO_DAYS[0]["id"])
         run = Run()
-        run(extract, tenant)
-    assert run.told is None
+        task.execute(run.context)  # type: ignore[arg-type]
+    assert task.outlets == [ASSET]
+    assert run.event is not None
 
 
-def test_a_task_without_assets_leaves_the_telling_to_others(extract: Extract, lake: Lake) -> None:
+def test_event_retry_announces_all_days_again(extract: Extract) -> None:
+    """The first try may have been stopped after it noted its event, and before Airflow knew of it."""
+    with Tenant(TWO_DAYS) as tenant:
+        run_of_second_day(extract, tenant)
+        run, result = run_of_second_day(extract, tenant, try_number=2)
+    assert run.event == (result, [DAY, NEXT])
+
+
+def test_event_after_failed_run_includes_its_days(extract: Extract, lake: Lake) -> None:
+    """The second day has a record that cannot be kept; the first one is published all the same."""
+    with Tenant([*TWO_DAYS, record(99, NEXT) | {"id": None}]) as tenant:
+        run = Run(**partition(NEXT, MIDNIGHT))
+        with pytest.raises(Exception, match="no usable id"):
+            run(extract, tenant, NEXT, refresh_days=1)
+        assert run.event is None
+        assert announced(lake) == [False]
+        tenant.delete(None)
+        tenant.insert(record(98, "2026-01-03T12:00:00Z"))
+        run, result = run_of_second_day(extract, tenant)
+    assert [each["changed"] for each in result["slices"]] == [False, True]
+    assert run.event == (result, [DAY, NEXT])
+    assert announced(lake) == [True, True]
+
+
+@pytest.mark.parametrize("receipt", ["", "[]", "{", '{"announced": true}', None])
+def test_event_unreadable_receipt_announces_day_again(extract: Extract, lake: Lake, receipt: str | None) -> None:
+    with Tenant(TWO_DAYS) as tenant:
+        run_of_second_day(extract, tenant)
+        if receipt is None:
+            lake.path(RECEIPT).unlink()
+        else:
+            lake.write(RECEIPT, receipt.encode())
+        run, result = run_of_second_day(extract, tenant)
+    assert run.event == (result, [DAY])
+    assert announced(lake) == [True, True]
+
+
+def test_event_receipt_of_other_object_announces_day_again(extract: Extract, lake: Lake) -> None:
+    with Tenant(TWO_DAYS) as tenant:
+        run_of_second_day(extract, tenant)
+        lake.write(RECEIPT, json.dumps(lake.receipt() | {"sha256": "0" * 64, "version": "another"}).encode())
+        run, result = run_of_second_day(extract, tenant)
+    assert [each["changed"] for each in result["slices"]] == [False, False]
+    assert run.event == (result, [DAY])
+
+
+def test_event_task_without_assets_leaves_it_to_others(extract: Extract, lake: Lake) -> None:
     with Tenant(TWO_DAYS) as tenant:
         extract(tenant, DAY, AFTER)
         assert announced(lake) == [False, False]
         run = Run()
         result = run(extract, tenant)
-        assert run.told == (result, [])
+        assert run.event == (result, [])
         extract(tenant, DAY, AFTER)
-        assert announced(lake) == [True, True]
+        assert [lake.receipt(receipt_of(day))["announced"] for day in (DAY, NEXT)] == [True, True]
         run = Run()
         run(extract, tenant)
-    assert run.told is None
+    assert run.event is None

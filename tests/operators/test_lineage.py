@@ -1,4 +1,4 @@
-"""Lineage: what OpenLineage's own provider makes of a task, and what hooks tell where it is not installed."""
+"""Lineage: the events that OpenLineage's provider makes of a task, and hook lineage if it is not installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from adlfs import AzureBlobFileSystem
+from adlfs import AzureBlobFileSystem  # type: ignore[import-untyped]
 from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
 from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
@@ -27,37 +27,38 @@ from openlineage.client import OpenLineageClient
 from openlineage.client.serde import Serde
 from openlineage.client.transport.noop import NoopConfig, NoopTransport
 
-from airflow_provider_cloudlock.api.resources import THREATS
-from airflow_provider_cloudlock.lake.schemas import SCHEMAS, Layout
+from airflow_provider_cloudlock.lake.schema import Layout
 from airflow_provider_cloudlock.operators import lineage
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 from airflow_provider_cloudlock.operators.lineage import Lineage
-from tests.operators.lake import DAY, NEXT, OBJECT, Lake, connection, hour, operator
+from airflow_provider_cloudlock.resources import resource_named
+from tests.operators.lake import DAY, NEXT, OBJECT, Lake, connection, hour, object_of, operator
 from tests.support import TOKEN, Tenant, day_of_records, record
 
 DAYS = (DAY, NEXT, "2026-01-04")
 #: A window of three days.
 WINDOW = (DAY, "2026-01-05")
 RECORDS = [each for day, count in zip(DAYS, (10, 20, 30), strict=True) for each in day_of_records(day, count)]
-UNKEPT = record(1, hour(30)) | {"id": None}
-LAYOUT = Layout(SCHEMAS["threats"], THREATS.key, THREATS.time_fields)
-#: A connection string as Azure gives it, its key made up.
+#: Records without an id, of the second day and of the last one.
+UNKEPT, UNKEPT_LAST = (record(1, hour(n)) | {"id": None} for n in (30, 54))
+LAYOUT = Layout.of(resource_named("threats"))
+#: A connection string in Azure's format, with a made-up key.
 AZURE = "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=a2V5;EndpointSuffix=core.windows.net"
 
-Told = Callable[..., dict[str, Any]]
+EventOf = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[HookLineageCollector]:
-    """Airflow's collector of hook lineage, as it is where OpenLineage or another reader of it is installed."""
-    found = HookLineageCollector()
-    monkeypatch.setattr(lineage, "get_hook_lineage_collector", lambda: found)
+    """Airflow's collector of hook lineage, as if a plugin that reads it were installed."""
+    found = HookLineageCollector()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: found)
     yield found
     get_hook_lineage_collector.cache_clear()
 
 
 @pytest.fixture
-def told(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Told:
+def event_of(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> EventOf:
     """Run the operator, and return the event that OpenLineage's provider makes of it."""
 
     def run(tenant: Tenant, after: str = DAY, before: str = NEXT, nominal: str | None = None, **options: Any) -> Any:
@@ -68,14 +69,15 @@ def told(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Told:
             task.execute({})
         except AirflowFailException:
             state = TaskInstanceState.FAILED
-        return event(task, state, nominal)
+        return emitted(task, state, nominal)
 
     return run
 
 
-def event(task: CloudlockToObjectStorageOperator, state: TaskInstanceState, nominal: str | None = None) -> Any:
-    """Let OpenLineage's provider ask the operator, and write the event as it would be sent."""
-    metadata = ExtractorManager().extract_metadata(SimpleNamespace(run_id="run"), task, state, SimpleNamespace())
+def emitted(task: CloudlockToObjectStorageOperator, state: TaskInstanceState, nominal: str | None = None) -> Any:
+    """Return the event of a task as OpenLineage's provider would send it."""
+    manager: Any = ExtractorManager()  # type: ignore[no-untyped-call]
+    metadata = manager.extract_metadata(SimpleNamespace(run_id="run"), task, state, SimpleNamespace())
     adapter = OpenLineageAdapter(OpenLineageClient(transport=NoopTransport(NoopConfig())))
     emit = adapter.complete_task if state is TaskInstanceState.SUCCESS else adapter.fail_task
     made = emit(
@@ -93,13 +95,13 @@ def event(task: CloudlockToObjectStorageOperator, state: TaskInstanceState, nomi
 
 
 def statistics(event: dict[str, Any]) -> dict[str, int]:
-    """Return what is said to be written."""
+    """Return the output statistics of an event."""
     (output,) = event["outputs"]
     return {name: value for name, value in output["outputFacets"]["outputStatistics"].items() if name[0] != "_"}
 
 
 def failed(event: dict[str, Any]) -> set[str]:
-    """Return the assertions that do not hold; all are made."""
+    """Return the assertions of an event that do not hold."""
     (output,) = event["outputs"]
     found = {
         (each["assertion"], each.get("column")): each["success"]
@@ -118,11 +120,11 @@ def failed(event: dict[str, Any]) -> set[str]:
 # --- OpenLineage ------------------------------------------------------------------------------------------------------
 
 
-def test_the_api_is_the_input_and_the_folder_the_output(told: Told, lake: Lake) -> None:
+def test_event_input_is_api_and_output_is_folder(event_of: EventOf, lake: Lake) -> None:
     with Tenant(RECORDS) as tenant:
-        event = told(tenant, *WINDOW)
+        event = event_of(tenant, *WINDOW)
         assert [(each["namespace"], each["name"]) for each in event["inputs"]] == [(tenant.url, "api/v2/threats")]
-    assert [(each["namespace"], each["name"]) for each in event["outputs"]] == [("file", str(lake.folder))]
+    assert [(each["namespace"], each["name"]) for each in event["outputs"]] == [("file", f"{lake.folder}/threats")]
     sizes = [lake.path(name).stat().st_size for name in lake.objects]
     assert statistics(event) == {"rowCount": 60, "size": sum(sizes), "fileCount": 3}
     assert failed(event) == set()
@@ -132,83 +134,95 @@ def test_the_api_is_the_input_and_the_folder_the_output(told: Told, lake: Lake) 
     assert columns["users"] == "list<item: struct<display_name: string, email: string>>"
 
 
-def test_only_what_was_written_counts_as_output(told: Told, lake: Lake) -> None:
+def test_event_statistics_count_written_objects_only(event_of: EventOf, lake: Lake) -> None:
     with Tenant(RECORDS) as tenant:
-        told(tenant, *WINDOW)
-        event = told(tenant, *WINDOW)
+        event_of(tenant, *WINDOW)
+        event = event_of(tenant, *WINDOW)
         assert statistics(event) == {"rowCount": 0, "size": 0, "fileCount": 0}
         assert failed(event) == set()
         tenant.dismiss(RECORDS[0]["id"])
-        event = told(tenant, *WINDOW)
+        event = event_of(tenant, *WINDOW)
     assert statistics(event) == {"rowCount": 10, "size": lake.path(OBJECT).stat().st_size, "fileCount": 1}
     assert failed(event) == set()
 
 
-def test_an_empty_slice_is_a_file_without_rows(told: Told) -> None:
+def test_event_empty_day_is_a_file_without_rows(event_of: EventOf) -> None:
     with Tenant([]) as tenant:
-        event = told(tenant)
+        event = event_of(tenant)
     assert (statistics(event)["rowCount"], statistics(event)["fileCount"]) == (0, 1)
     assert failed(event) == set()
 
 
-def test_quarantined_records_show(told: Told) -> None:
+def test_event_quarantined_records_fail_assertion(event_of: EventOf) -> None:
     with Tenant([*RECORDS, UNKEPT]) as tenant:
-        event = told(tenant, *WINDOW, max_quarantined=1)
+        event = event_of(tenant, *WINDOW, max_quarantined=1)
     assert statistics(event)["rowCount"] == 60
     assert failed(event) == {"none_quarantined"}
 
 
-def test_what_was_written_before_a_failure_was_written(told: Told, lake: Lake) -> None:
-    with Tenant([*RECORDS, UNKEPT]) as tenant:
-        event = told(tenant, *WINDOW)
+def test_event_failed_task_has_days_before_failure(event_of: EventOf, lake: Lake) -> None:
+    with Tenant([*RECORDS, UNKEPT_LAST]) as tenant:
+        event = event_of(tenant, *WINDOW)
     assert event["eventType"] == "FAIL"
-    assert lake.objects == [OBJECT]
-    assert statistics(event) == {"rowCount": 10, "size": lake.path(OBJECT).stat().st_size, "fileCount": 1}
+    written = [OBJECT, object_of(NEXT)]
+    assert lake.objects == written
+    sizes = [lake.path(name).stat().st_size for name in written]
+    assert statistics(event) == {"rowCount": 30, "size": sum(sizes), "fileCount": 2}
     assert failed(event) == {"complete"}
 
 
-def test_what_wrote_nothing_has_no_output(told: Told) -> None:
+def test_event_failed_task_has_all_objects_written(event_of: EventOf, lake: Lake) -> None:
+    """Days are published concurrently: those after the failed one may be published as well."""
+    with Tenant([*RECORDS, UNKEPT]) as tenant:
+        event = event_of(tenant, *WINDOW)
+    assert lake.objects[0] == OBJECT
+    sizes = [lake.path(name).stat().st_size for name in lake.objects]
+    assert statistics(event) == {"rowCount": len(lake.rows()), "size": sum(sizes), "fileCount": len(sizes)}
+    assert failed(event) == {"complete"}
+
+
+def test_event_task_that_wrote_nothing_has_no_output(event_of: EventOf) -> None:
     with Tenant([UNKEPT]) as tenant:
-        event = told(tenant, NEXT, "2026-01-04")
+        event = event_of(tenant, NEXT, "2026-01-04")
         assert (len(event["inputs"]), event["outputs"]) == (1, [])
-        event = told(tenant, resource="unheard-of")
+        event = event_of(tenant, resource="unheard-of")
     assert (event["eventType"], event["inputs"], event["outputs"]) == ("FAIL", [], [])
     assert operator("/lake").get_openlineage_facets_on_complete(None) == OperatorLineage()
 
 
-def test_several_pages_prove_as_much_as_one(told: Told, lake: Lake) -> None:
+def test_event_overlapping_pages_are_complete(event_of: EventOf, lake: Lake) -> None:
     with Tenant(RECORDS) as tenant:
-        event = told(tenant, page_size=3)
+        event = event_of(tenant, page_size=8)
     assert lake.receipt()["proof"] == "anchored"
     assert failed(event) == set()
 
 
-def test_a_proof_that_is_none_shows(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_unknown_proof_is_not_complete(event_of: EventOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lineage, "_PROOFS", ("another",))
     with Tenant(RECORDS) as tenant:
-        assert failed(told(tenant)) == {"complete"}
+        assert failed(event_of(tenant)) == {"complete"}
 
 
-def test_the_window_is_the_nominal_time_of_a_run_without_an_interval(told: Told) -> None:
+def test_event_nominal_time_without_interval_is_window(event_of: EventOf) -> None:
     with Tenant(RECORDS) as tenant:
         times = [
             [event["run"]["facets"]["nominalTime"][name] for name in ("nominalStartTime", "nominalEndTime")]
-            for event in (told(tenant, *WINDOW), told(tenant, *WINDOW, nominal="2026-02-01T00:00:00+00:00"))
+            for event in (event_of(tenant, *WINDOW), event_of(tenant, *WINDOW, nominal="2026-02-01T00:00:00+00:00"))
         ]
     assert times[0] == [hour(0).isoformat(), hour(72).isoformat()]
-    assert times[1] == ["2026-02-01T00:00:00+00:00"] * 2  # the provider's own, which is the run's
+    assert times[1] == ["2026-02-01T00:00:00+00:00"] * 2  # the provider replaces it with the run's
 
 
-def test_what_hooks_told_is_not_told_again(told: Told, collector: HookLineageCollector) -> None:
+def test_event_leaves_out_hook_lineage(event_of: EventOf, collector: HookLineageCollector) -> None:
     with Tenant(RECORDS) as tenant:
-        event = told(tenant, *WINDOW)
+        event = event_of(tenant, *WINDOW)
     assert collector.has_collected
     assert (len(event["inputs"]), len(event["outputs"])) == (1, 1)
 
 
-def test_the_token_and_the_connection_are_in_no_event(told: Told) -> None:
+def test_event_has_no_token_and_no_connection_id(event_of: EventOf) -> None:
     with Tenant(RECORDS) as tenant:
-        text = json.dumps(told(tenant))
+        text = json.dumps(event_of(tenant))
     assert TOKEN not in text
     assert "cloudlock_default" not in text
 
@@ -233,41 +247,48 @@ NAMES = {
 
 
 @pytest.mark.parametrize("destination", NAMES)
-def test_a_folder_is_named_as_openlineage_names_it(destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lineage_names_folder_as_openlineage_does(destination: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_STORE_CACHE", {})
     attach("abfs", "lake", fs=AzureBlobFileSystem(connection_string=AZURE, skip_instance_cache=True))
     for scheme in ("s3", "s3a", "gs", "gcs"):
         attach(scheme, "lake", fs=MemoryFileSystem())
-    made = Lineage("https://x.example:8443/api/v2/threats", destination, "threats", LAYOUT, hour(0), hour(24))
-    assert (*made._folder, made._uri) == NAMES[destination]
-    (source,) = made.facets().inputs
+    found = Lineage("https://x.example:8443/api/v2/threats", destination, LAYOUT, hour(0), hour(24))
+    assert (*found._folder, found._uri) == NAMES[destination]
+    (source,) = found.facets().inputs
     assert (source.namespace, source.name) == ("https://x.example:8443", "api/v2/threats")
 
 
 # --- hook lineage -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [["été#a1"], ["ü" * 120] * 3], ids=["odd", "long"])
-def test_no_name_is_too_odd_for_an_asset(
-    told: Told, collector: HookLineageCollector, lake: Lake, monkeypatch: pytest.MonkeyPatch, parts: list[str]
+@pytest.mark.parametrize("parts", [["été#a1"], ["ü" * 120] * 3], ids=["non-ASCII", "long"])
+def test_hook_lineage_unusual_uri_is_quoted_or_left_out(
+    event_of: EventOf, collector: HookLineageCollector, lake: Lake, monkeypatch: pytest.MonkeyPatch, parts: list[str]
 ) -> None:
-    monkeypatch.setattr("airflow.sdk.definitions.asset.SQL_ALCHEMY_CONN", "mysql://")  # it wants names of ASCII
+    monkeypatch.setattr("airflow.sdk.definitions.asset.SQL_ALCHEMY_CONN", "mysql://")  # it requires ASCII names
     with Tenant(RECORDS) as tenant:
-        event = told(tenant, destination="/".join([lake.destination, *parts]))
+        event = event_of(tenant, destination="/".join([lake.destination, *parts]))
     assert statistics(event)["rowCount"] == 10
     assert len(collector.collected_assets.outputs) == (len(parts) == 1)
 
 
-BLOCKED = """
+#: Runs the operator twice after Airflow loaded its plugins, as it does before a task; OpenLineage is not installed.
+SCRIPT = """
 import json, sys
 absent = ("openlineage", "airflow.providers.openlineage.extractors", "airflow.providers.openlineage.plugins")
 sys.modules |= dict.fromkeys(absent)
-from airflow.sdk.lineage import get_hook_lineage_collector
+from airflow.sdk.plugins_manager import integrate_macros_plugins
+integrate_macros_plugins()
 from tests.operators.lake import operator
 for _ in range(2):
     result = operator(sys.argv[1], "2026-01-02", "2026-01-05").execute({})
-outputs = get_hook_lineage_collector().collected_assets.outputs
-print(json.dumps([result["rows"], [[each.asset.uri, each.count, str(each.context)] for each in outputs]]))
+outputs = []
+if "airflow.sdk.lineage" in sys.modules:
+    from airflow.sdk.lineage import get_hook_lineage_collector
+    outputs = get_hook_lineage_collector().collected_assets.outputs
+found = [[each.asset.uri, each.count, str(each.context)] for each in outputs]
+imported = [name for name in sys.modules if name.startswith(("airflow.lineage", "airflow.sdk.lineage"))]
+print(json.dumps([result["rows"], found, imported]))
 """
 READER = """
 from airflow.sdk.lineage import HookLineageReader
@@ -277,18 +298,25 @@ class Reader(AirflowPlugin):
     name = "reader"
     hook_lineage_readers = [HookLineageReader]
 """
+OTHER_PLUGIN = """
+from airflow.plugins_manager import AirflowPlugin
+
+class Other(AirflowPlugin):
+    name = "other"
+"""
 
 
-def test_without_openlineage_hooks_tell_of_the_folder_that_was_written(lake: Lake, tmp_path: Path) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins/reader.py").write_text(READER)
+def run_with_plugin(plugin: str, lake: Lake, folder: Path) -> Any:
+    """Run the script in a process of its own, with one plugin, and return what it prints."""
+    folder.mkdir()
+    (folder / "plugin.py").write_text(plugin)
     with Tenant(RECORDS) as tenant:
         environment = {
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(tmp_path / "plugins"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder),
             "AIRFLOW_CONN_CLOUDLOCK_DEFAULT": connection(tenant),
         }
         done = subprocess.run(
-            [sys.executable, "-c", BLOCKED, lake.destination],
+            [sys.executable, "-c", SCRIPT, lake.destination],
             env=os.environ | environment,
             cwd=Path(__file__).parents[2],
             capture_output=True,
@@ -296,9 +324,19 @@ def test_without_openlineage_hooks_tell_of_the_folder_that_was_written(lake: Lak
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    # Three times by the first run, and by the second, which changed nothing, not at all.
-    outputs = [[f"{lake.destination}/threats", 3, lake.destination]]
-    assert json.loads(done.stdout.splitlines()[-1]) == [60, outputs]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_hook_lineage_with_reader_reports_written_folder(lake: Lake, tmp_path: Path) -> None:
+    rows, outputs, imported = run_with_plugin(READER, lake, tmp_path / "plugins")
+    assert (rows, imported) == (60, ["airflow.sdk.lineage"])
+    # Once per day by the first run; the second one changed nothing.
+    assert outputs == [[f"{lake.destination}/threats", 3, lake.destination]]
+
+
+def test_hook_lineage_without_reader_imports_nothing(lake: Lake, tmp_path: Path) -> None:
+    rows, outputs, imported = run_with_plugin(OTHER_PLUGIN, lake, tmp_path / "plugins")
+    assert (rows, outputs, imported) == (60, [], [])
 
 
 # --- a real run -------------------------------------------------------------------------------------------------------
@@ -324,15 +362,15 @@ def %(name)s():
 
 
 @pytest.mark.slow
-def test_what_a_real_airflow_sends(tmp_path: Path) -> None:
-    lakes = {name: Lake(tmp_path / name / "threats") for name in ("whole", "broken")}
+def test_event_of_real_airflow_run(tmp_path: Path) -> None:
+    lakes = {name: Lake(tmp_path / name) for name in ("whole", "broken")}
     (tmp_path / "dags").mkdir()
     for most, (name, lake) in zip((1, 0), lakes.items(), strict=True):
         values = {"name": name, "lake": lake.destination, "after": WINDOW[0], "before": WINDOW[1], "most": most}
         (tmp_path / f"dags/{name}.py").write_text(DAG % values)
     sent = tmp_path / "lineage.jsonl"
-    with Tenant([*RECORDS, UNKEPT]) as tenant:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    with Tenant([*RECORDS, UNKEPT_LAST]) as tenant:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
         environment = {
             "AIRFLOW_HOME": str(tmp_path / "home"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -343,7 +381,7 @@ def test_what_a_real_airflow_sends(tmp_path: Path) -> None:
         }
         done = subprocess.run(
             [sys.executable, "-m", "tests.integration.airflow_home", str(tmp_path / "dags")],
-            env=kept | environment,
+            env=inherited | environment,
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
@@ -357,10 +395,10 @@ def test_what_a_real_airflow_sends(tmp_path: Path) -> None:
     whole, broken = found["whole.extract", "COMPLETE"], found["broken.extract", "FAIL"]
     for event, lake in zip((whole, broken), lakes.values(), strict=True):
         assert [(each["namespace"], each["name"]) for each in event["inputs"]] == [source]
-        assert [(each["namespace"], each["name"]) for each in event["outputs"]] == [("file", str(lake.folder))]
+        assert [(each["namespace"], each["name"]) for each in event["outputs"]] == [("file", f"{lake.folder}/threats")]
         sizes = [lake.path(name).stat().st_size for name in lake.objects]
         assert statistics(event) == {"rowCount": len(lake.rows()), "size": sum(sizes), "fileCount": len(sizes)}
     assert (statistics(whole)["rowCount"], failed(whole)) == (60, {"none_quarantined"})
-    assert (statistics(broken)["rowCount"], failed(broken)) == (10, {"complete"})
+    assert (statistics(broken)["rowCount"], failed(broken)) == (30, {"complete"})
     interval = whole["run"]["facets"]["nominalTime"]["nominalStartTime"]
-    assert datetime.fromisoformat(interval) == datetime(2026, 1, 3, tzinfo=UTC)  # the provider's own
+    assert datetime.fromisoformat(interval) == datetime(2026, 1, 3, tzinfo=UTC)  # the provider's

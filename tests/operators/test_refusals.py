@@ -1,4 +1,4 @@
-"""What is refused, when, and with which kind of error: one that Airflow retries, or one that it does not."""
+"""Errors of a task: invalid parameters before the first request, and whether Airflow retries a failure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from airflow_provider_cloudlock import exceptions
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 from tests.operators.conftest import Extract
-from tests.operators.lake import DAY, NEXT, Lake, connection, operator
+from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, connection, operator, receipt_of
 from tests.support import (
     Fault,
     Habits,
+    Request,
     Tenant,
     day_of_records,
     echoes_token,
@@ -39,12 +40,12 @@ TEN = day_of_records(DAY, 10)
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"resource": "threat"}, "resource='threat' is not known. Known resources: threats"),
-        ({"resource": "../threats"}, "resource='../threats' is not known"),
-        ({"resource": None}, "resource=None is not known"),
-        ({"status": "Open", "on_vanished": "drop"}, "status='Open' is not known. Give one of Active, Dismissed"),
-        ({"status": "", "on_vanished": "drop"}, "status='' is not known"),
-        ({"status": "Active"}, "status='Active' with on_vanished='keep'"),
+        ({"resource": "threat"}, "Unknown resource='threat'. Known resources: threats"),
+        ({"resource": "../threats"}, "Unknown resource='../threats'"),
+        ({"resource": None}, "Unknown resource=None"),
+        ({"status": "Open"}, "Unknown status='Open'. Give one of Active, Dismissed"),
+        ({"status": " "}, "Unknown status=' '"),
+        ({"status": "Active", "on_vanished": "keep"}, "status='Active' with on_vanished='keep'"),
         ({"status": "dismissed", "on_vanished": "keep"}, "status='Dismissed' with on_vanished='keep'"),
         ({"page_size": 100_001}, "page_size=100001 is not a whole number from 1 to 100000"),
         ({"page_size": 0}, "page_size=0 is not a whole number"),
@@ -54,7 +55,7 @@ TEN = day_of_records(DAY, 10)
         ({"page_size": "10"}, "page_size='10' is not a whole number"),
     ],
 )
-def test_parameters_that_make_no_sense(extract: Extract, lake: Lake, options: dict[str, Any], says: str) -> None:
+def test_parameter_invalid_sends_no_request(extract: Extract, lake: Lake, options: dict[str, Any], says: str) -> None:
     with Tenant(TEN) as tenant:
         with pytest.raises(AirflowFailException) as refusal:
             extract(tenant, **options)
@@ -65,27 +66,26 @@ def test_parameters_that_make_no_sense(extract: Extract, lake: Lake, options: di
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "says"),
     [
-        {"on_vanished": "tombstone"},
-        {"on_vanished": None},
-        {"max_quarantined": -1},
-        {"max_quarantined": True},
-        {"max_quarantined": "1"},
+        ({"on_vanished": "tombstone"}, "Unknown on_vanished='tombstone'. Give keep, drop or fail"),
+        ({"max_quarantined": -1}, "max_quarantined=-1 is not a whole number of at least 0"),
+        ({"max_quarantined": True}, "max_quarantined=True is not a whole number"),
+        ({"max_quarantined": "1"}, "max_quarantined='1' is not a whole number"),
     ],
     ids=str,
 )
-def test_what_is_no_template_is_refused_when_the_dag_is_read(options: dict[str, Any]) -> None:
-    ((name, value),) = options.items()
-    with pytest.raises(CloudlockConfigError, match=f"{name}={value!r} is not"):
+def test_parameter_without_template_is_refused_by_init(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(CloudlockConfigError, match=says):
         operator("file:///lake", **options)
 
 
-@pytest.mark.parametrize("page_size", [1, 7, 100_000])
-def test_any_page_size_within_the_resources_cap_will_do(extract: Extract, lake: Lake, page_size: int) -> None:
+@pytest.mark.parametrize(("page_size", "limit"), [(1, "2"), (7, "7"), (100_000, "100000")])
+def test_page_size_within_cap_is_sent_as_limit(extract: Extract, page_size: int, limit: str) -> None:
+    """Pages of one record could not overlap, so two are requested."""
     with Tenant(TEN) as tenant:
         assert extract(tenant, page_size=page_size)["rows"] == 10
-        assert tenant.seen[0].params["limit"] == str(page_size)
+        assert tenant.seen[0].params["limit"] == limit
 
 
 NOWHERE = [
@@ -116,12 +116,12 @@ UNCLEAR = {
     "{0}/a\0b": "not printable",
     "{0}/a\u202eb": "not printable",
     "{0}/a\ud800b": "not printable",
-    "{0}/\u2025/other": "no letters",
-    "{0}/\uff0e\uff0e/other": "no letters",
-    "{0}/a\u2215b": "no letters",
-    "{0}/a\u2044b": "no letters",
-    "{0}/a\uff0fb": "no letters",
-    "{0}/\uff41b": "look like others",
+    "{0}/\u2025/other": "neither ASCII nor letters",
+    "{0}/\uff0e\uff0e/other": "neither ASCII nor letters",
+    "{0}/a\u2215b": "neither ASCII nor letters",
+    "{0}/a\u2044b": "neither ASCII nor letters",
+    "{0}/a\uff0fb": "neither ASCII nor letters",
+    "{0}/\uff41b": "compatibility characters",
     "{0}/%2e%2e/other": "percent sign",
     "{0}/a%2Fb": "percent sign",
     "{0}/a\\..\\b": "backslash",
@@ -137,92 +137,142 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("destination", NOWHERE)
-def test_a_destination_that_is_no_absolute_location(
+def test_destination_not_absolute_is_refused(
     extract: Extract, lake: Lake, destination: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lake.folder.parent.mkdir()
-    monkeypatch.chdir(lake.folder.parent)
+    lake.folder.mkdir()
+    monkeypatch.chdir(lake.folder)
     with Tenant(TEN) as tenant:
-        with pytest.raises(AirflowFailException, match=r"is no absolute location. Give one such as"):
+        with pytest.raises(AirflowFailException, match=r"is not an absolute location. Give one such as"):
             extract(tenant, destination=destination)
         assert tenant.seen == []
-    assert list(lake.folder.parent.iterdir()) == []
+    assert list(lake.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(("destination", "says"), UNCLEAR.items())
-def test_a_destination_that_is_not_plain(extract: Extract, lake: Lake, destination: str, says: str) -> None:
+def test_destination_not_plain_is_refused(extract: Extract, lake: Lake, destination: str, says: str) -> None:
     with Tenant(TEN) as tenant:
         with pytest.raises(AirflowFailException, match=f"destination=.*{says}") as refusal:
-            extract(tenant, destination=destination.format(lake.folder.parent))
+            extract(tenant, destination=destination.format(lake.folder))
         assert tenant.seen == []
     assert len(str(refusal.value)) < 600
-    assert not lake.folder.parent.exists()
+    assert not lake.folder.exists()
 
 
-@pytest.mark.parametrize("end", ["a#"])
-def test_a_destination_that_would_lose_a_character(extract: Extract, lake: Lake, end: str) -> None:
+def test_destination_opened_as_another_is_refused(extract: Extract, lake: Lake) -> None:
     with Tenant(TEN) as tenant:
-        with pytest.raises(AirflowFailException, match="would be opened as"):
-            extract(tenant, destination=f"{lake.destination}/{end}")
+        with pytest.raises(AirflowFailException, match=r"a#' would be opened as .*/a'\. Give that instead"):
+            extract(tenant, destination=f"{lake.destination}/a#")
         assert tenant.seen == []
-    assert not lake.folder.parent.exists()
+    assert not lake.folder.exists()
 
 
 @pytest.mark.parametrize("destination", ["s3://key:hidden@bucket/lake", "hdfs://user:hidden@host:8020/lake"])
-def test_a_destination_with_a_password_is_not_repeated(extract: Extract, destination: str) -> None:
+def test_destination_with_password_is_not_quoted(extract: Extract, destination: str) -> None:
     with Tenant(TEN) as tenant:
-        with pytest.raises(AirflowFailException, match="holds a user and a password") as refusal:
+        with pytest.raises(AirflowFailException, match="contains a user name and a password") as refusal:
             extract(tenant, destination=destination)
         assert tenant.seen == []
     assert "hidden" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["données", "湖", "a b", "a=b", "a#b", "a:b", "a*[b]", "{}x".format("a" * 254)])
-def test_a_destination_of_any_plain_name(extract: Extract, lake: Lake, name: str) -> None:
+def test_destination_with_plain_name_is_accepted(extract: Extract, lake: Lake, name: str) -> None:
     with Tenant(TEN) as tenant:
         extract(tenant, destination=f"{lake.destination}/{name}")
-    assert len(Lake(lake.folder.parent / name / "threats").ids()) == 10
+    assert len(Lake(lake.folder / name).ids()) == 10
 
 
 @pytest.mark.parametrize(
     "destination", ["gs://bucket/lake", "abfs://conn@container/lake", "nosuch://bucket/lake", "gopher://conn@host/lake"]
 )
-def test_a_destination_of_an_unknown_kind(extract: Extract, destination: str) -> None:
+def test_destination_of_missing_provider_is_refused(extract: Extract, destination: str) -> None:
     with Tenant(TEN) as tenant:
         with pytest.raises(AirflowFailException, match=r"cannot be opened: .*Install the provider of that store"):
             extract(tenant, destination=destination)
         assert tenant.seen == []
 
 
-@pytest.mark.parametrize("below", ["", "/lake"], ids=["itself", "in its place"])
-def test_a_destination_where_a_file_lies(extract: Extract, tmp_path: Path, below: str) -> None:
+@pytest.mark.parametrize("below", ["", "/lake"], ids=["itself", "below"])
+def test_destination_that_is_a_file_is_refused(extract: Extract, tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("someone else's")
     with Tenant(TEN) as tenant:
-        with pytest.raises(AirflowFailException, match=f"destination file://{tmp_path}/file{below}/threats cannot be"):
+        with pytest.raises(AirflowFailException, match=f"destination file://{tmp_path}/file{below} cannot be used"):
             extract(tenant, destination=f"file://{tmp_path}/file{below}")
         assert tenant.seen == []
     assert (tmp_path / "file").read_text() == "someone else's"
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "file://{}/", "local://{}"])
-def test_a_local_destination_may_be_written_in_several_ways(extract: Extract, lake: Lake, form: str) -> None:
+def test_destination_on_local_disk_has_several_spellings(extract: Extract, lake: Lake, form: str) -> None:
+    destination = form.format(lake.folder)
     with Tenant(TEN) as tenant:
-        result = extract(tenant, destination=form.format(lake.folder.parent))
+        (result,) = extract(tenant, destination=destination)["slices"]
     assert len(lake.ids()) == 10
-    assert result["slices"][0]["path"].startswith(
-        form.format(lake.folder.parent).rstrip("/") + "/threats/created_date="
-    )
+    assert result["path"] == f"{destination.rstrip('/')}/{OBJECT}"
+    assert result["uri"] == f"file://{lake.folder}/{OBJECT}"
+
+
+# --- tenants ----------------------------------------------------------------------------------------------------------
+
+
+def extract_as(name: str, tenant: Tenant, lake: Lake, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """Extract with a connection to a tenant of this name."""
+    monkeypatch.setenv("AIRFLOW_CONN_TENANT", connection(tenant, tenant=name))
+    return operator(lake.destination, cloudlock_conn_id="tenant", **options).execute({})
+
+
+def test_destination_of_other_tenant_sends_no_request(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(TEN) as tenant:
+        extract_as("acme", tenant, lake, monkeypatch)
+    before = lake.snapshot()
+    with Tenant(day_of_records(DAY, 20)) as other:
+        with pytest.raises(AirflowFailException) as refusal:
+            extract_as("globex", other, lake, monkeypatch, before="2026-01-05", refresh_days=3)
+        assert other.seen == []
+    assert f"The destination {lake.destination} holds data of the Cloudlock tenant 'acme'" in str(refusal.value)
+    assert "this connection is one of 'globex'" in str(refusal.value)
+    assert isinstance(refusal.value.__cause__, CloudlockConfigError)
+    assert lake.snapshot() == before
+
+
+def test_destination_object_of_other_tenant_is_not_replaced(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(TEN) as tenant:
+        extract_as("acme", tenant, lake, monkeypatch)
+    lake.path(RECEIPT).unlink()
+    before = lake.snapshot()
+    with (
+        Tenant(day_of_records(DAY, 20)) as other,
+        pytest.raises(AirflowFailException, match=r"Cloudlock tenant 'acme'.*'globex'"),
+    ):
+        extract_as("globex", other, lake, monkeypatch)
+    assert lake.snapshot() == before
+
+
+def test_tenant_by_default_is_connection_id(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(TEN) as tenant:
+        for name in ("ONE", "TWO"):
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name}", connection(tenant, tenant=""))
+        operator(lake.destination, cloudlock_conn_id="one").execute({})
+        assert lake.receipt()["tenant"] == "one"
+        with pytest.raises(AirflowFailException, match=r"Cloudlock tenant 'one'.*'two'.*extra to 'one'"):
+            operator(lake.destination, cloudlock_conn_id="two").execute({})
+        extract_as("one", tenant, lake, monkeypatch)
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
-        ({"page_size": 100_001}, "page_size=100001"),
+        ({"page_size": 0}, "page_size=0"),
+        ({"page_size": "many"}, "page_size='many'"),
         ({"pagesize": 10}, "unknown field 'pagesize'"),
         ({"timeout": 0}, "timeout=0"),
     ],
 )
-def test_a_connection_that_cannot_be_used(
+def test_connection_extra_invalid_sends_no_request(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], says: str
 ) -> None:
     with Tenant(TEN) as tenant:
@@ -232,8 +282,15 @@ def test_a_connection_that_cannot_be_used(
         assert tenant.seen == []
 
 
-def test_a_connection_to_something_else_is_not_used(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever may choose the connection cannot have another one's password sent anywhere."""
+def test_connection_page_size_above_cap_means_cap(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Tenant(TEN) as tenant:
+        monkeypatch.setenv("AIRFLOW_CONN_ELSEWHERE", connection(tenant, page_size=100_001))
+        operator(lake.destination, cloudlock_conn_id="elsewhere").execute({})
+        assert tenant.seen[0].params["limit"] == "100000"
+
+
+def test_connection_of_other_type_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may choose the connection must not be able to send another one's password to Cloudlock."""
     with Tenant(TEN) as tenant:
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", connection(tenant).replace('"cloudlock"', '"postgres"'))
         with pytest.raises(AirflowFailException, match="'warehouse' is a connection of the type 'postgres'"):
@@ -241,11 +298,11 @@ def test_a_connection_to_something_else_is_not_used(lake: Lake, monkeypatch: pyt
         assert tenant.seen == []
 
 
-def test_a_run_cannot_choose_another_host(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_configuration_cannot_change_host(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     with Tenant(TEN) as tenant, Tenant(TEN) as other:
         conf = {"host": other.url, "cloudlock_conn_id": other.url, "extra": {"proxy": other.url}}
         assert extract(tenant, context={"dag_run": SimpleNamespace(conf=conf), "params": conf})["rows"] == 10
-        # Even where a Dag lets its runs choose the connection, an address is none.
+        # The connection id is templated, so a DAG may take it from its runs; an address is not an id.
         assert "cloudlock_conn_id" in CloudlockToObjectStorageOperator.template_fields
         for address in (other.url, connection(other)):
             with pytest.raises(AirflowNotFoundException):
@@ -269,7 +326,7 @@ def test_a_run_cannot_choose_another_host(extract: Extract, lake: Lake, monkeypa
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_failure_that_a_retry_cannot_mend_ends_the_task(
+def test_permanent_api_failure_is_not_retried(
     extract: Extract, lake: Lake, fault: Fault, cause: type[CloudlockError]
 ) -> None:
     with Tenant(TEN, faults=fault) as tenant, pytest.raises(AirflowFailException) as failure:
@@ -293,7 +350,7 @@ def test_a_failure_that_a_retry_cannot_mend_ends_the_task(
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_failure_that_may_pass_is_left_to_airflows_retries(
+def test_temporary_api_failure_is_left_to_airflow(
     extract: Extract, lake: Lake, fault: Fault, kind: type[CloudlockError]
 ) -> None:
     with Tenant(TEN, faults=fault) as tenant, pytest.raises(kind) as failure:
@@ -302,7 +359,7 @@ def test_a_failure_that_may_pass_is_left_to_airflows_retries(
     assert lake.files == []
 
 
-def test_a_set_that_keeps_moving_is_left_to_airflows_retries(extract: Extract, lake: Lake) -> None:
+def test_drift_is_left_to_airflow(extract: Extract, lake: Lake) -> None:
     numbers = iter(range(1, 1000))
 
     def earlier_record(tenant: Tenant, request: object) -> None:
@@ -316,19 +373,34 @@ def test_a_set_that_keeps_moving_is_left_to_airflows_retries(extract: Extract, l
     assert lake.files == []
 
 
-def test_a_failure_in_the_third_slice_leaves_the_first_two(extract: Extract, lake: Lake) -> None:
-    days = [each for day in (DAY, NEXT, "2026-01-04") for each in day_of_records(day, 5)]
-
-    def third_day(request: Any) -> Fault | None:
-        return responds(403) if request.params["created_after"].startswith(NEXT) else None
-
-    with Tenant(days, faults=third_day) as tenant:
+def test_api_failure_within_range_publishes_nothing(extract: Extract, lake: Lake) -> None:
+    days = [each for day in (DAY, NEXT, "2026-01-04") for each in day_of_records(day, 20)]
+    with Tenant(days, Habits(cap=25), faults={3: responds(403)}) as tenant:
         with pytest.raises(AirflowFailException):
             extract(tenant, DAY, "2026-01-05")
-        assert lake.ids() == [str(each["id"]) for each in tenant.window(DAY, "2026-01-04")]
+        assert len(tenant.seen) >= 3
+    assert lake.files == []
 
 
-def test_no_error_holds_the_token(extract: Extract, caplog: pytest.LogCaptureFixture) -> None:
+def test_api_failure_in_second_range_keeps_first(extract: Extract, lake: Lake) -> None:
+    """Without a total, a window of more than 31 days is read in ranges of 31 days."""
+    days = [*TEN, *day_of_records("2026-02-01", 10), *day_of_records("2026-02-02", 10)]
+
+    def second_range(request: Request) -> Fault | None:
+        return responds(403) if request.params["created_after"] > "2026-01-20" else None
+
+    with Tenant(days, Habits(total="absent"), faults=second_range) as tenant:
+        with pytest.raises(AirflowFailException):
+            extract(tenant, DAY, "2026-03-01")
+        assert lake.ids() == [str(each["id"]) for each in tenant.window(DAY, "2026-02-02")]
+    assert len(lake.objects) == 31
+    assert lake.receipt(receipt_of("2026-02-01"))["range"] == [
+        "2026-01-02T00:00:00+00:00",
+        "2026-02-02T00:00:00+00:00",
+    ]
+
+
+def test_error_chain_and_log_have_no_token(extract: Extract, caplog: pytest.LogCaptureFixture) -> None:
     with Tenant(TEN, faults=echoes_token()) as tenant, pytest.raises(AirflowFailException) as failure:
         extract(tenant)
     error: BaseException | None = failure.value

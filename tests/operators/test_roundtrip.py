@@ -1,4 +1,4 @@
-"""What a row says does not depend on how its record was spelled, nor on how often it was published since."""
+"""Rows do not depend on how their records were spelled or paged, nor on how often the object was replaced since."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tests.operators.conftest import Extract
 from tests.operators.lake import OBJECT, QUARANTINE, Lake, hour
 from tests.operators.test_types import IDS, RAW_NUMBERS, RECORDS, Number, digits, raw, rebuilds, same
-from tests.support import Exchange, Fault, Habits, Record, Tenant
+from tests.support import Exchange, Fault, Habits, Record, Tenant, record
 
 SETTINGS: dict[str, Any] = {
     "max_examples": 12,
     "deadline": None,
     "database": None,
-    "phases": [Phase.generate],  # to find a smaller example takes longer than to read one
+    "phases": [Phase.generate],  # shrinking takes longer than reading a large example
     "suppress_health_check": list(HealthCheck),
 }
 
@@ -38,7 +38,7 @@ SETS = st.lists(st.tuples(IDS, RECORDS), min_size=1, max_size=6, unique_by=lambd
 
 
 def spelled(value: Any, random: Random) -> str:
-    """Write a value as JSON, in one of the many ways that mean the same."""
+    """Return a value as JSON text, in one of its many spellings."""
     if isinstance(value, dict):
         members = [f"{spelled(name, random)}{blank(random)}:{spelled(each, random)}" for name, each in value.items()]
         return "{" + ",".join(random.sample(members, len(members))) + "}" + blank(random)
@@ -55,7 +55,7 @@ def blank(random: Random) -> str:
 
 
 def letter(character: str, random: Random) -> str:
-    """Write a character of a text as it is, by its short escape, or by its number."""
+    """Return a character of a text as it is, as a short escape, or as a numeric one."""
     short = {'"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     units = character.encode("utf-16-be", "surrogatepass")
     number = "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
@@ -68,7 +68,7 @@ def letter(character: str, random: Random) -> str:
 
 
 def respelled(records: list[Record], seed: int) -> Fault:
-    """Answer as it would be answered, every record written in some way of its own."""
+    """Rewrite each record of the response in a spelling of its own."""
     by_id = {without_mark(each["id"]): each for each in records}
 
     def act(exchange: Exchange) -> None:
@@ -82,12 +82,12 @@ def respelled(records: list[Record], seed: int) -> Fault:
 
 @given(served=SETS, seeds=st.lists(st.integers(0, 999), min_size=2, max_size=2, unique=True), cap=st.integers(3, 6))
 @settings(**SETTINGS)
-def test_however_records_are_spelled_and_paged_the_object_is_the_same(
+def test_object_is_the_same_for_any_spelling_and_paging(
     extract: Extract, tmp_path_factory: pytest.TempPathFactory, served: list[Record], seeds: list[int], cap: int
 ) -> None:
     found = []
     for seed, most in zip(seeds, (None, cap), strict=True):
-        lake = Lake(tmp_path_factory.mktemp("spelled") / "threats")
+        lake = Lake(tmp_path_factory.mktemp("spelled"))
         with Tenant(served, Habits(cap=most, ascii_only=True), faults=respelled(served, seed)) as tenant:
             extract(tenant, destination=lake.destination)
         found.append(lake.path(OBJECT).read_bytes())
@@ -102,20 +102,23 @@ def test_however_records_are_spelled_and_paged_the_object_is_the_same(
 
 @given(served=SETS)
 @settings(**SETTINGS)
-def test_rows_of_records_that_are_gone_are_handed_on_as_they_were(
+def test_rows_of_vanished_records_are_kept_unchanged(
     extract: Extract, tmp_path_factory: pytest.TempPathFactory, served: list[Record]
 ) -> None:
-    lake = Lake(tmp_path_factory.mktemp("kept") / "threats")
+    lake = Lake(tmp_path_factory.mktemp("kept"))
     with Tenant(served, Habits(ascii_only=True), faults=RAW_NUMBERS) as tenant:
-        for start, end in ((0, 12), (12, 24)):
-            extract(tenant, hour(start), hour(end), destination=lake.destination)
-        rows = sorted(lake.rows(), key=lambda row: str(row["id"]))
-        tenant.delete(*(each["id"] for each in served[::2]))
         extract(tenant, destination=lake.destination)
-        tenant.delete(*(each["id"] for each in served[1::2]))
-        extract(tenant, destination=lake.destination)
+        rows = lake.rows()
+        before = lake.path(OBJECT).read_bytes()
+        for gone in (served[::2], served[1::2]):
+            tenant.delete(*(each["id"] for each in gone))
+            tenant.insert(record(10**30, hour(1), description=f"{len(gone)} records are gone"))
+            extract(tenant, destination=lake.destination)
+            assert lake.path(OBJECT).read_bytes() != before
+            tenant.delete(10**30)
     assert lake.objects == [OBJECT]
-    assert sorted(lake.rows(), key=lambda row: str(row["id"])) == rows
+    kept = [row for row in lake.rows() if row["id"] != str(10**30)]
+    assert kept == rows
     assert len(rows) == len(served)
 
 
@@ -127,10 +130,10 @@ UNUSABLE: st.SearchStrategy[Any] = st.sampled_from([None, "", True, [1], {}, "\u
 
 @given(served=st.lists(st.tuples(UNUSABLE, RECORDS), min_size=1, max_size=4), dated=st.booleans())
 @settings(**SETTINGS)
-def test_a_record_in_quarantine_is_the_record(
+def test_quarantine_keeps_any_record_unchanged(
     extract: Extract, tmp_path_factory: pytest.TempPathFactory, served: list[tuple[Any, Record]], dated: bool
 ) -> None:
-    lake = Lake(tmp_path_factory.mktemp("apart") / "threats")
+    lake = Lake(tmp_path_factory.mktemp("apart"))
     times = {} if dated else {"created_at": None, "detected_at": "noon"}
     records = [fields | times | {"id": key, "place": place} for place, (key, fields) in enumerate(served)]
     with Tenant(records, Habits(ascii_only=True), faults=RAW_NUMBERS) as tenant:

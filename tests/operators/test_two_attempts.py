@@ -1,18 +1,21 @@
-"""Two attempts alive at once: one that was held up never undoes what came after it."""
+"""Two attempts at the same time: a stale one never undoes a later one."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_provider_cloudlock.exceptions import CloudlockDriftError
+from airflow_provider_cloudlock.lake import local, publish
 from airflow_provider_cloudlock.lake.store import Store
 from tests.operators.conftest import Extract
-from tests.operators.lake import DAY, OBJECT, RECEIPT, Lake, as_row, connection, operator
-from tests.support import Record, Tenant, day_of_records
+from tests.operators.lake import DAY, NEXT, OBJECT, RECEIPT, Lake, as_row, connection, hour, operator
+from tests.support import Record, Tenant, day_of_records, ids, record
 
 Overtaken = Callable[[list[Record], list[Record]], None]
 
@@ -36,13 +39,13 @@ def overtaken(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("published", [None, OLD[:3], OLD], ids=["nothing", "something else", "the same as before"])
-def test_the_later_one_stays(
+def test_stale_attempt_fails_and_later_one_stays(
     extract: Extract, lake: Lake, overtaken: Overtaken, published: list[Record] | None
 ) -> None:
     if published is not None:
         with Tenant(published) as tenant:
             extract(tenant)
-    with pytest.raises(CloudlockDriftError, match="published by another attempt while this one was at work"):
+    with pytest.raises(CloudlockDriftError, match="published by another attempt"):
         overtaken(OLD, NEW)
     assert lake.rows() == [as_row(each) for each in NEW]
     assert lake.receipt()["sha256"] == hashlib.sha256(lake.path(OBJECT).read_bytes()).hexdigest()
@@ -53,41 +56,105 @@ def test_the_later_one_stays(
 
 
 @pytest.mark.parametrize("published", [[], OLD], ids=["it wrote", "it changed nothing"])
-def test_one_that_is_held_up_before_its_receipt_does_not_speak_over_the_later_one(
+def test_stale_attempt_does_not_replace_receipt(
     extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch, published: list[Record]
 ) -> None:
     with Tenant(published) as tenant:
         extract(tenant)
-    write = Store.exchange_text
+    write = Store.put_text_if
     with Tenant(NEW) as later, Tenant(OLD) as tenant:
         monkeypatch.setenv("AIRFLOW_CONN_OTHER", connection(later))
 
-        def held_up(*receipt: Any) -> None:
-            monkeypatch.setattr(Store, "exchange_text", write)
+        def held_up(*receipt: Any) -> str:
+            monkeypatch.setattr(Store, "put_text_if", write)
             operator(lake.destination, cloudlock_conn_id="other").execute({})
-            write(*receipt)
+            return write(*receipt)
 
-        monkeypatch.setattr(Store, "exchange_text", held_up)
+        monkeypatch.setattr(Store, "put_text_if", held_up)
         with pytest.raises(CloudlockDriftError, match="published by another attempt"):
             extract(tenant)
     assert lake.rows() == [as_row(each) for each in NEW]
     assert lake.receipt()["sha256"] == hashlib.sha256(lake.path(OBJECT).read_bytes()).hexdigest()
 
 
-def test_one_that_is_overtaken_sets_nothing_apart(extract: Extract, lake: Lake, overtaken: Overtaken) -> None:
+def test_stale_attempt_writes_no_quarantine(extract: Extract, lake: Lake, overtaken: Overtaken) -> None:
     with pytest.raises(CloudlockDriftError, match="published by another attempt"):
         overtaken([*OLD, {"description": "no id"}], OLD)
     assert lake.files == [RECEIPT, OBJECT]
 
 
-def test_a_later_one_that_changes_nothing_is_no_hindrance(extract: Extract, lake: Lake, overtaken: Overtaken) -> None:
+def test_later_attempt_without_change_does_not_fail_first(extract: Extract, lake: Lake, overtaken: Overtaken) -> None:
     with Tenant(OLD) as tenant:
         extract(tenant)
     overtaken(NEW, OLD)
     assert lake.rows() == [as_row(each) for each in NEW]
 
 
-def test_a_later_one_that_found_the_same_is_no_hindrance(lake: Lake, overtaken: Overtaken) -> None:
+def test_later_attempt_with_same_records_does_not_fail_first(lake: Lake, overtaken: Overtaken) -> None:
     overtaken(NEW, NEW)
     assert lake.rows() == [as_row(each) for each in NEW]
     assert lake.files == [RECEIPT, OBJECT]
+
+
+def test_runs_with_a_day_in_common_leave_it_once(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run publishes before both have read and have looked at what is published."""
+    records = [each for day in (DAY, NEXT, "2026-01-04") for each in day_of_records(day, 24)]
+    gate = threading.Barrier(2, timeout=20)
+    written = publish.write
+    outcomes: list[object] = []
+
+    def write(*args: Any) -> str:
+        if args[3].day.isoformat() == NEXT:
+            gate.wait()
+        return written(*args)
+
+    def run(after: str, before: str) -> None:
+        try:
+            outcomes.append(extract(tenant, after, before)["rows"])
+        except CloudlockDriftError as error:
+            outcomes.append(error)
+
+    monkeypatch.setattr(publish, "write", write)
+    with Tenant(records) as tenant:
+        threads = [threading.Thread(target=run, args=each) for each in ((DAY, "2026-01-04"), (NEXT, "2026-01-05"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert outcomes == [48, 48]  # both found the same records
+    assert Counter(lake.ids()) == Counter(ids(records))
+
+
+def test_lock_separates_attempts_on_local_disk(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first waits between its last check and its write; the second waits for the first."""
+    looked, go_on = threading.Event(), threading.Event()
+    replaced = local.replace
+
+    def replace(*args: Any) -> None:
+        if not looked.is_set():
+            looked.set()
+            go_on.wait(20)
+        replaced(*args)
+
+    monkeypatch.setattr(local, "replace", replace)
+    outcomes: list[Any] = []
+    with Tenant(day_of_records(DAY, 24)) as tenant:
+        first = threading.Thread(target=lambda: outcomes.append(extract(tenant)["rows"]))
+        first.start()
+        assert looked.wait(20)
+        tenant.insert(record(99, hour(6.5)))
+
+        def follow() -> None:
+            with pytest.raises(CloudlockDriftError, match="published by another attempt"):
+                extract(tenant)
+            outcomes.append("outrun")
+
+        second = threading.Thread(target=follow)
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        go_on.set()
+        first.join()
+        second.join()
+    assert sorted(outcomes, key=str) == [24, "outrun"]
+    assert len(lake.ids()) == 24

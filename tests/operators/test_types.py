@@ -1,4 +1,4 @@
-"""What becomes of the values: types that hold, and nothing lost."""
+"""Values of records: fixed column types, and every record can be rebuilt from its row."""
 
 from __future__ import annotations
 
@@ -43,46 +43,46 @@ TYPES = {
     "_extra": pa.string(),
 }
 
-# Numbers are put into records as marked text, and stripped of the mark on the wire: JSON of any digits.
+# Numbers are put into records as marked text, and the mark is removed on the wire: JSON numbers with any digits.
 _MARK = "number "
 RAW_NUMBERS: Fault = rewritten(lambda body: re.sub(f'"{_MARK}([^"]*)"'.encode(), rb"\1", body))
 
 
 def raw(digits: str) -> str:
-    """Stand for a number written with just these digits."""
+    """Return a placeholder for a number written with exactly these digits."""
     return f"{_MARK}{digits}"
 
 
 def digits(value: Any) -> str | None:
-    """Return the digits that a mark stands for, None for any other value."""
+    """Return the digits of a placeholder, None for any other value."""
     return value.removeprefix(_MARK) if isinstance(value, str) and value.startswith(_MARK) else None
 
 
 def ada(**fields: Any) -> Record:
-    """Make a record at noon, with some fields of its own."""
+    """Return a record created at noon, with other values in some fields."""
     return record(7, NOON) | fields
 
 
 def extracted(extract: Extract, lake: Lake, *records: Record) -> list[dict[str, Any]]:
-    """Return the rows that some records become."""
+    """Return the rows of some records."""
     with Tenant(records, Habits(ascii_only=True), faults=RAW_NUMBERS) as tenant:
         extract(tenant)
     return lake.rows()
 
 
 def apart(row: dict[str, Any]) -> Any:
-    """Return what stands in ``_extra``, numbers as they were written."""
+    """Return the content of ``_extra``, numbers as they were written."""
     return None if row["_extra"] is None else json.loads(row["_extra"], parse_int=Number, parse_float=Number)
 
 
 class Number(str):
-    """A number in its own digits."""
+    """A number as it was written."""
 
 
 # --- types ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_schema_is_the_same_whatever_came(extract: Extract, lake: Lake) -> None:
+def test_schema_does_not_depend_on_records(extract: Extract, lake: Lake) -> None:
     with Tenant([{"id": 1, "created_at": NOON}]) as tenant:
         extract(tenant)
     bare = pq.read_schema(lake.path(OBJECT))
@@ -95,7 +95,7 @@ def test_the_schema_is_the_same_whatever_came(extract: Extract, lake: Lake) -> N
     assert bare.equals(full, check_metadata=True)
 
 
-def test_an_ordinary_record_has_nothing_set_apart(extract: Extract, lake: Lake) -> None:
+def test_ordinary_record_has_no_extra(extract: Extract, lake: Lake) -> None:
     ordinary = [ada(), ada() | {"id": 8, "detected_at": NOON}, {"id": 9, "created_at": NOON}]
     rows = extracted(extract, lake, *ordinary)
     assert rows == [dict.fromkeys(TYPES) | as_row(dict.fromkeys(TYPES) | each) for each in ordinary]
@@ -117,14 +117,14 @@ def test_an_ordinary_record_has_nothing_set_apart(extract: Extract, lake: Lake) 
         ("\u0000\U0001f600\u202e", "\u0000\U0001f600\u202e"),
     ],
 )
-@pytest.mark.parametrize("field", [{}, {"unknown": 1}], ids=["well-formed", "odd"])
-def test_ids_are_text(extract: Extract, lake: Lake, given_id: Any, kept: str, field: dict[str, Any]) -> None:
+@pytest.mark.parametrize("field", [{}, {"unknown": 1}], ids=["ordinary", "unusual"])
+def test_id_becomes_text(extract: Extract, lake: Lake, given_id: Any, kept: str, field: dict[str, Any]) -> None:
     (row,) = extracted(extract, lake, ada(id=given_id, **field))
     assert row["id"] == kept
     assert apart(row) == ({"unknown": "1"} if field else None)
 
 
-def test_ids_may_be_numbers_on_one_page_and_text_on_another(extract: Extract, lake: Lake) -> None:
+def test_ids_of_both_types_on_several_pages(extract: Extract, lake: Lake) -> None:
     mixed = [record(n, hour(n)) | {"id": n if n % 4 < 2 else f"T{n}"} for n in range(20)]
     with Tenant(mixed, Habits(cap=3)) as tenant:
         extract(tenant)
@@ -146,7 +146,7 @@ def test_ids_may_be_numbers_on_one_page_and_text_on_another(extract: Extract, la
         ("2026-01-02T12:00:00.123456789Z", datetime(2026, 1, 2, 12, 0, 0, 123456, UTC), False),
     ],
 )
-def test_instants_are_utc_to_the_microsecond(
+def test_time_is_utc_to_the_microsecond(
     extract: Extract, lake: Lake, written: str, instant: datetime, exact: bool
 ) -> None:
     (row,) = extracted(extract, lake, ada(created_at=written, updated_at=written))
@@ -158,13 +158,13 @@ def test_instants_are_utc_to_the_microsecond(
 @pytest.mark.parametrize(
     "written", [raw("1767355200"), raw("1767355200.5"), "1767355200", "noon", "", True, [NOON], {}]
 )
-def test_what_is_no_instant_is_set_apart(extract: Extract, lake: Lake, written: Any) -> None:
+def test_time_invalid_goes_into_extra(extract: Extract, lake: Lake, written: Any) -> None:
     (row,) = extracted(extract, lake, ada(updated_at=written))
     assert row["updated_at"] is None
     assert same(apart(row), {"updated_at": written})
 
 
-def test_detected_at_stands_in_for_created_at(extract: Extract, lake: Lake) -> None:
+def test_detected_at_replaces_missing_created_at(extract: Extract, lake: Lake) -> None:
     rows = [ada(id=n, created_at=None, detected_at=hour(6 + n).isoformat()) for n in range(3)]
     outside = ada(id=9, created_at=None, detected_at=hour(24).isoformat())
     both = ada(id=10, detected_at=hour(48).isoformat())
@@ -173,7 +173,7 @@ def test_detected_at_stands_in_for_created_at(extract: Extract, lake: Lake) -> N
     assert held[0]["created_at"] is None
 
 
-def test_the_vendors_table_of_types(extract: Extract, lake: Lake) -> None:
+def test_record_typed_as_vendor_documents_fits(extract: Extract, lake: Lake) -> None:
     (row,) = extracted(
         extract,
         lake,
@@ -210,7 +210,7 @@ LONE = "\ud800"
 
 
 @pytest.mark.parametrize(
-    ("name", "given_value", "kept", "is_apart"),
+    ("name", "given_value", "kept", "is_in_extra"),
     [
         ("platforms", [], [], False),
         ("platforms", ["a", None, ""], ["a", None, ""], False),
@@ -259,12 +259,12 @@ LONE = "\ud800"
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_value_is_coerced_where_nothing_is_lost_and_set_apart_otherwise(
-    extract: Extract, lake: Lake, name: str, given_value: Any, kept: Any, is_apart: bool
+def test_value_is_coerced_if_lossless_else_in_extra(
+    extract: Extract, lake: Lake, name: str, given_value: Any, kept: Any, is_in_extra: bool
 ) -> None:
     (row,) = extracted(extract, lake, ada(**{name: given_value}))
     assert row[name] == kept
-    assert same(apart(row), {name: given_value} if is_apart else None)
+    assert same(apart(row), {name: given_value} if is_in_extra else None)
     assert row["id"] == "7"
 
 
@@ -283,30 +283,30 @@ def test_a_value_is_coerced_where_nothing_is_lost_and_set_apart_otherwise(
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_unknown_fields_are_kept_to_the_last_digit(extract: Extract, lake: Lake, unknown: dict[str, Any]) -> None:
+def test_unknown_fields_keep_every_digit(extract: Extract, lake: Lake, unknown: dict[str, Any]) -> None:
     (row,) = extracted(extract, lake, ada(**unknown))
     assert same(apart(row), unknown)
     assert {**row, "_extra": None} == as_row(ada())
 
 
-def test_one_odd_record_leaves_the_others_alone(extract: Extract, lake: Lake) -> None:
+def test_unusual_record_leaves_others_unchanged(extract: Extract, lake: Lake) -> None:
     with Tenant([*day_of_records(DAY, 10), ada(new=1)]) as tenant:
         extract(tenant)
         plain = [as_row(each) for each in tenant.records[:10]]
     assert [row for row in lake.rows() if row["id"] != "7"] == plain
 
 
-def test_ten_thousand_users(extract: Extract, lake: Lake) -> None:
+def test_users_ten_thousand_are_kept(extract: Extract, lake: Lake) -> None:
     users = [{"display_name": f"User {n}", "email": f"{n}@example.com"} for n in range(10_000)]
     (row,) = extracted(extract, lake, ada(users=users))
     assert row["users"] == users
 
 
-# --- any record can be told from its row ------------------------------------------------------------------------------
+# --- any record can be rebuilt from its row ---------------------------------------------------------------------------
 
 
 def same(kept: Any, given_value: Any) -> bool:
-    """Whether JSON read from ``_extra`` is what was served, number for number in the sender's digits."""
+    """Whether a JSON value from ``_extra`` equals the value sent, with every digit of its numbers."""
     if isinstance(given_value, dict):
         return (
             isinstance(kept, dict)
@@ -322,12 +322,12 @@ def same(kept: Any, given_value: Any) -> bool:
 
 
 def exact(mantissa: str, power: int) -> Fraction | None:
-    """Return a number as a fraction, None for one that no integer column holds."""
+    """Return a number as a fraction, None for one that no integer column can hold."""
     return Fraction(mantissa) * Fraction(10) ** power if abs(power) < 60 else None
 
 
 def tells(column: str, cell: Any, given_value: Any) -> bool:
-    """Whether a cell alone says what was served, by the coercions that users are promised."""
+    """Whether the value sent can be told from the cell alone, by the documented coercions."""
     kind = TYPES[column]
     number = digits(given_value)
     if column == "id":
@@ -349,14 +349,14 @@ def tells(column: str, cell: Any, given_value: Any) -> bool:
 
 
 def person(value: Any) -> Any:
-    """Return the user that a value stands for, with all that a row can hold of one."""
+    """Return the user that a value stands for, with every member."""
     if isinstance(value, str):
         value = {"email": value}
     return value if value is None else {"display_name": None, "email": None, **value}
 
 
 def rebuilds(row: dict[str, Any], served: Record) -> bool:
-    """Whether a record can be told from its row; an absent field and a null one are not told apart."""
+    """Whether a record can be rebuilt from its row; absent and null fields count as equal."""
     extra = apart(row) or {}
     return extra.keys() <= served.keys() and all(
         same(extra[name], value)
@@ -419,17 +419,17 @@ IDS = st.integers(0) | DIGITS.filter(lambda text: text.isdecimal()).map(raw) | T
     max_examples=40,
     deadline=None,
     database=None,
-    phases=[Phase.generate],  # an example is small, and finding a smaller one takes minutes
+    phases=[Phase.generate],  # examples are small, and shrinking takes minutes
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(st.tuples(IDS, RECORDS), min_size=1, max_size=4, unique_by=lambda pair: str(pair[0]).removeprefix(_MARK))
 )
-def test_any_record_can_be_told_from_its_row(
+def test_any_record_can_be_rebuilt_from_its_row(
     extract: Extract, tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[Any, Record]]
 ) -> None:
-    lake = Lake(tmp_path_factory.mktemp("any") / "threats")
+    lake = Lake(tmp_path_factory.mktemp("any"))
     served = [fields | {"id": key} for key, fields in pairs]
     with Tenant(served, Habits(ascii_only=True), faults=RAW_NUMBERS) as tenant:
         extract(tenant, destination=lake.destination)

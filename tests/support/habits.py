@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
 
 from .records import Record, instant
 from .table import Table, View
@@ -59,6 +60,7 @@ class Habits:
     :param after_inclusive: a record at the instant ``created_after`` is in.
     :param before_inclusive: a record at the instant ``created_before`` is in.
     :param granularity: how finely bounds are compared; what is finer is cut off.
+    :param zone: time zone in which it reads the bounds, whatever zone they name, and cuts times.
     :param cuts: whether that cuts ``both`` the bound and the record's time, or the ``bounds`` alone.
     :param default_order: when no ``order`` is sent; ``table`` is that of the table, at whose end new ones are put,
         ``shuffled`` is a new order for every request.
@@ -78,6 +80,7 @@ class Habits:
     after_inclusive: bool = True
     before_inclusive: bool = False
     granularity: Granularity = "microsecond"
+    zone: str = "UTC"
     cuts: Literal["both", "bounds"] = "both"
     default_order: str = "-created_at"
     ties: Literal["table", "id", "shuffled"] = "table"
@@ -193,7 +196,8 @@ def _test(name: str, value: str, habits: Habits, now: datetime) -> Callable[[Rec
     bound = instant(value)
     if bound is None:
         raise RefusalError(f"Parameter '{name}' must be an ISO date, not '{value}'")
-    edge = _cut(bound, habits.granularity)
+    zone = ZoneInfo(habits.zone)
+    edge = _cut(bound.astimezone(UTC).replace(tzinfo=zone), habits.granularity, zone)
     fine = habits.granularity if habits.cuts == "both" else "microsecond"
     compare = {
         ("created_after", True): operator.ge,
@@ -204,13 +208,13 @@ def _test(name: str, value: str, habits: Habits, now: datetime) -> Callable[[Rec
 
     def passes(record: Record) -> bool:
         created = instant(record.get("created_at"))
-        return created is None or compare(_cut(created, fine), edge)
+        return created is None or compare(_cut(created, fine, zone), edge)
 
     return passes
 
 
-def _cut(moment: datetime, granularity: Granularity) -> datetime:
-    return moment.astimezone(UTC).replace(**_FINER[granularity])
+def _cut(moment: datetime, granularity: Granularity, zone: ZoneInfo) -> datetime:
+    return moment.astimezone(zone).replace(**_FINER[granularity]).astimezone(UTC)
 
 
 def _ordered(records: Iterable[Record], order: str) -> View:

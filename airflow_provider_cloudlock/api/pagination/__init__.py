@@ -1,0 +1,1 @@
+"""Reads a complete range and verifies that no record is missing."""

@@ -1,0 +1,130 @@
+"""Strategy for sets in order of creation time: overlapping pages.
+
+A creation time never changes, so a record that exists throughout cannot move from the part still to be read into the
+part already read. If a page begins before the last creation time read so far, no record before it is missing, and the
+page has every record up to its own last time. Records that appear or disappear meanwhile only shift offsets.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_provider_cloudlock.api.pagination.passes import MovedError, Pass, UnorderedError
+from airflow_provider_cloudlock.pages import P
+
+#: Creation times that the first page must have for its order to mean anything: eight records are in order of time by
+#: chance, in one direction or the other, once in 8!/2 = 20,160 cases.
+_EVIDENCE = 8
+#: Records by which the overlap may be longer than requested, as records were added before it meanwhile. One that is
+#: longer still is that of an earlier page which came again.
+_SLACK = 8
+#: Keys that are remembered to recognise the overlap.
+_REMEMBERED = 256
+
+
+class OverlapPass(Pass[P]):
+    """Pages in order of creation time, in either direction; records of one time may come in any order."""
+
+    proof = "anchored"
+
+    def _begin(self, page: P) -> None:
+        times = {mark.created for mark in page.marks()}
+        if len(times) < _EVIDENCE or not (page.ascending or page.descending):
+            raise UnorderedError("the records are not in order of creation time", page)
+        self._ascending = page.ascending
+        self._overlap = 2
+        self._first = page.marks(0, 100)
+        self._reached: datetime | None = None
+        self._ties: set[str] = set()
+        self._known: set[str] = set()
+        self._longest_overlap = 0
+        self._confirmed_end: int | None = None
+
+    def _take(self, page: P) -> None:
+        super()._take(page)
+        last = page.marks(page.rows - 1)[0].created
+        if self._reached is None or self._is_before(self._reached, last):
+            self._reached, self._ties = last, set()
+        self._ties |= self._ties_of(page)
+        known = {mark.key for mark in page.marks(max(0, page.rows - _REMEMBERED))}
+        self._known = known if len(known) == _REMEMBERED else self._known | known
+
+    def _next(self) -> P:
+        back, end = max(self._overlap, len(self._ties) + 1), self._end
+        if self._source.connections() > 1:
+            # Grows with the longest run of equal times, so that these do not spoil the prediction of offsets.
+            self._overlap = max(self._overlap, min(back, self._rows // 8))
+        while True:
+            offset = max(self._start, end - back)
+            page = self._fetch(offset)
+            self._check_order(page)
+            self._end = offset + page.rows
+            if page.rows and (offset == self._start or self._is_before(page.marks(0, 1)[0].created, self._reached)):
+                self._longest_overlap = end - offset + _SLACK
+                self._check_overlap(page)
+                return page
+            if offset == self._start:
+                raise MovedError("all records disappeared")
+            back *= 2
+
+    def _is_further(self, page: P) -> bool:
+        last = page.marks(page.rows - 1)[0].created
+        return self._is_before(self._reached, last) or not self._ties_of(page) <= self._ties
+
+    def _is_end(self, page: P) -> bool:
+        if page.rows > self._longest_overlap or self._end - page.rows == self._start:
+            return False  # an earlier page came again, or the last records could not be requested alone
+        if self._confirmed_end == self._end and not (self.total or 0) > self._end:
+            return True
+        # If the last record was deleted, the page ends before the last time. So does one that the server cut.
+        self._shows_last = page.marks(page.rows - 1)[0].created == self._reached
+        if not super()._is_end(page):
+            return False
+        # Without a total that agrees, the last records are requested once more: so many may have been deleted before
+        # them that the offset behind them became empty only then.
+        self._confirmed_end = self._end
+        return self.total == self._end
+
+    def _is_known(self, page: P) -> bool:
+        self._check_order(page)
+        if not self._shows_last or page.rows > _SLACK or self._is_further(page):
+            return False
+        # A single record may be all that the server shows, unless it is the last one by a total that counts.
+        return page.rows > 1 or (page.echo.total == self._end + 1 and self._source.counts())
+
+    def _finish(self) -> None:
+        """Verify, if the newest records come first, that the set still begins as it was read.
+
+        A server that ignores ``order`` may list the last update first. Its order looks the same until a record that is
+        still to be read is updated, which then moves to the start.
+        """
+        if not self._ascending:
+            page = self._source.page((self._start, 100), [])
+            self._check_order(page)
+            if not set(self._first).intersection(page.marks()):
+                raise MovedError("the records come newest first, and others came to the start")
+            if page.marks(0, 1)[0] != self._first[0]:
+                self._take(page)
+        self.is_complete = True
+
+    def fault(self) -> str:
+        """Keep the newest version of records that came on several pages."""
+        is_unique = self.collector.distinct() == self.collector.count
+        return "" if is_unique or self.collector.keep_newest() else "the creation time of a record changed"
+
+    def _check_overlap(self, page: P) -> None:
+        """Check that the records before the last time read are not all others than those read before."""
+        marks = page.marks(0, self._longest_overlap)
+        overlap = {mark.key for mark in marks if self._is_before(mark.created, self._reached)}
+        if overlap and self._known.isdisjoint(overlap):
+            raise UnorderedError("records came that should have come before")
+
+    def _ties_of(self, page: P) -> set[str]:
+        return set(page.keys_created_at(self._reached)) if self._reached is not None else set()
+
+    def _check_order(self, page: P) -> None:
+        if page.rows and not (page.ascending if self._ascending else page.descending):
+            raise UnorderedError("the records are not in order of creation time")
+
+    def _is_before(self, one: datetime | None, other: datetime | None) -> bool:
+        return one is not None and other is not None and (one < other if self._ascending else one > other)

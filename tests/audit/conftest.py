@@ -1,7 +1,0 @@
-"""Lakes to be audited."""
-
-from __future__ import annotations
-
-from tests.operators.conftest import _no_waiting, extract, lake
-
-__all__ = ["_no_waiting", "extract", "lake"]
