@@ -108,12 +108,6 @@ class Collector(Protocol[P_contra]):
     def distinct(self) -> int:
         """Return the number of different keys."""
 
-    def keep_newest(self) -> bool:
-        """Keep the newest version of each record alone.
-
-        :return: False if two versions of a record were created on different days, so that neither can be trusted.
-        """
-
 
 C_co = TypeVar("C_co", bound=Collector[Any], covariant=True)
 

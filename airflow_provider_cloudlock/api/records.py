@@ -109,16 +109,6 @@ class Records:
         """Return the number of different keys."""
         return len(set().union(*self._pages))
 
-    def keep_newest(self) -> bool:
-        """Keep the newest version of each record alone."""
-        newest: dict[str, tuple[Mark, Record]] = {}
-        for page in self._pages:
-            for key, version in page.items():
-                if key not in newest or version[0].updated >= newest[key][0].updated:
-                    newest[key] = version
-        self._pages = [newest]
-        return True
-
 
 class RecordFormat:
     """Decodes pages of dicts.

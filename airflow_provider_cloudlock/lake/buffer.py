@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
+from airflow_provider_cloudlock.lake.page import ArrowPage
 from airflow_provider_cloudlock.lake.schema import Layout
 from airflow_provider_cloudlock.lake.store_errors import temporary
 
@@ -76,19 +76,17 @@ class DayRecords:
         self._keys: list[pa.Array] = []
         self._created: list[pa.Array] = []
         self._nulls = dict.fromkeys(layout.resource.time_fields, 0)
-        self._chosen: pa.Array | None = None
         self.file: SpillFile | None = None
 
     @property
     def rows(self) -> int:
         """Number of records."""
-        return sum(self._sizes) if self._chosen is None else len(self._chosen)
+        return sum(self._sizes)
 
     @property
     def keys(self) -> pa.ChunkedArray:
         """Keys of all records, in the order in which they came."""
-        keys = pa.chunked_array(self._keys, pa.string())
-        return keys if self._chosen is None else keys.take(self._chosen)
+        return pa.chunked_array(self._keys, pa.string())
 
     @property
     def sorted_by(self) -> str | None:
@@ -98,9 +96,6 @@ class DayRecords:
 
     def add(self, table: pa.Table) -> None:
         """Add records."""
-        if self._chosen is not None:
-            added = range(sum(self._sizes), sum(self._sizes) + table.num_rows)
-            self._chosen = pa.concat_arrays([self._chosen, pa.array(added, self._chosen.type)])
         for batch in table.combine_chunks().to_batches():
             self._parts.append(batch)
             self._sizes.append(batch.num_rows)
@@ -113,13 +108,6 @@ class DayRecords:
         """Move the records to a file."""
         self.file = file
         self._parts = [each if isinstance(each, int) else file.write(each) for each in self._parts]
-
-    def keep_newest(self) -> None:
-        """Keep the newest version of each record alone."""
-        version = self._layout.resource.version
-        updated = [batch[version] for batch in self._batches()]
-        rows = pa.table([self.keys, pa.chunked_array(updated, self._layout.time)], names=[self._layout.key, version])
-        self._chosen = newest_rows(rows, self._layout)
 
     def in_order(self, size: int) -> Iterator[pa.Table]:
         """Yield all records by creation time and key, ``size`` at a time."""
@@ -147,15 +135,12 @@ class DayRecords:
         """Return the positions of all records by creation time and key, None if they came like this."""
         keys = pa.chunked_array(self._keys, pa.string())
         created = pa.chunked_array(self._created, self._layout.time)
-        if self._chosen is None:
-            is_later = pc.less(created[:-1], created[1:])
-            is_next = pc.and_(pc.equal(created[:-1], created[1:]), pc.less(keys[:-1], keys[1:]))
-            if pc.all(pc.or_(is_later, is_next), min_count=0).as_py():
-                return None
+        is_later = pc.less(created[:-1], created[1:])
+        is_next = pc.and_(pc.equal(created[:-1], created[1:]), pc.less(keys[:-1], keys[1:]))
+        if pc.all(pc.or_(is_later, is_next), min_count=0).as_py():
+            return None
         rows = pa.table([created, keys], names=["created", "key"])
-        chosen = rows if self._chosen is None else rows.take(self._chosen)
-        order = pc.sort_indices(chosen, [("created", "ascending"), ("key", "ascending")])
-        return order if self._chosen is None else self._chosen.take(order)
+        return pc.sort_indices(rows, [("created", "ascending"), ("key", "ascending")])
 
     def _gather(self, positions: pa.Array) -> pa.Table:
         """Return the records at some positions, which may lie in many batches."""
@@ -214,17 +199,6 @@ class RangeBuffer:
         """Return the number of different keys."""
         keys = pa.chunked_array([chunk for day in self._days.values() for chunk in day.keys.chunks], pa.string())
         return _count_distinct(keys) + len(self._unkept)
-
-    def keep_newest(self) -> bool:
-        """Keep the newest version of each record alone.
-
-        :return: False if two versions of a record were created on different days, so that neither can be trusted.
-        """
-        self._unkept_count = len(self._unkept)
-        for day in self._days.values():
-            if pc.count_distinct(day.keys).as_py() != day.rows:
-                day.keep_newest()
-        return self.distinct() == self.count
 
     def days(self) -> list[date]:
         """Return the days that have records."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_cloudlock.instants import parse_record_time
+from airflow_provider_cloudlock import strict_json
 from airflow_provider_cloudlock.lake.arrow_json import as_table, envelope_of, has_identity, is_utf8, may_round, parse
 from airflow_provider_cloudlock.lake.buffer import RangeBuffer
-from airflow_provider_cloudlock.lake.lenient import LenientDecoder, Unkept
+from airflow_provider_cloudlock.lake.lenient import LenientRows, Unkept
 from airflow_provider_cloudlock.lake.memory import ARROW_LOCK
 from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
 from airflow_provider_cloudlock.lake.schema import Layout, has_scalar
-from airflow_provider_cloudlock.pages import Echo
+from airflow_provider_cloudlock.pages import Echo, key_of_all, open_envelope, time_of
+
+_IDENTITY = ["key", "created", "updated"]
 
 
 class ArrowFormat:
@@ -31,13 +31,11 @@ class ArrowFormat:
         declared = [each.name for each in layout.resource.fields if not has_scalar(each.type, "json")]
         record = pa.schema([layout.schema.field(name) for name in declared])
         place = record.get_field_index(layout.key)
-        envelopes: dict[type, pa.Schema] = {
-            kind: envelope_of(record.set(place, pa.field(layout.key, type_)))
-            for kind, type_ in ((int, pa.int64()), (str, pa.string()))
-        }
         # Ids come as numbers or as text: the kind that fitted last is tried first.
-        self._kinds = tuple(envelopes.values())
-        self._lenient = LenientDecoder(layout, envelopes)
+        self._kinds = tuple(
+            envelope_of(record.set(place, pa.field(layout.key, type_))) for type_ in (pa.int64(), pa.string())
+        )
+        self._lenient = LenientRows(layout)
 
     def decode(self, body: bytes) -> ArrowPage:
         """Decode a response.
@@ -77,22 +75,26 @@ class ArrowFormat:
         return None
 
     def _decode_leniently(self, body: bytes) -> ArrowPage:
-        echo, table, places, unkept = self._lenient.decode(body)
-        received = self._identities(table, self._layout.created(table))
-        if unkept:
-            rows = [self._identity(*each) for each in unkept.values()]
-            back = pc.sort_indices(pa.array([*places, *unkept], pa.int64()))
-            received = pa.concat_tables([received, pa.Table.from_pylist(rows, received.schema)]).take(back)
-        records = {key: (record, created) for key, record, created in unkept.values()}
-        return self._page(echo, received, table, records, table[self._layout.key])
+        """Decode a page of any content record by record, in some ten times the time."""
+        echo, items = open_envelope(strict_json.loads(body, exact=True))
+        resource, key = self._layout.resource, self._layout.key
+        rows, received, unkept = [], [], {}
+        for item in items:
+            row, created = self._lenient.row(item), time_of(item, resource.time_fields)
+            if is_kept := bool(row.get(key)) and created is not None:
+                rows.append(row)
+            else:
+                unkept[key_of_all(item)] = item, created
+            mark = (row[key] if is_kept else key_of_all(item), created, row.get(resource.version))
+            received.append(dict(zip(_IDENTITY, mark, strict=True)))
+        table = pa.Table.from_pylist(rows, self._layout.schema)
+        types = (pa.string(), self._layout.time, self._layout.time)
+        schema = pa.schema(list(zip(_IDENTITY, types, strict=True)))
+        return self._page(echo, pa.Table.from_pylist(received, schema), table, unkept, table[key])
 
     def _identities(self, table: pa.Table, created: pa.ChunkedArray) -> pa.Table:
         columns = [table[self._layout.key], created, table[self._layout.resource.version]]
-        return pa.table(columns, names=["key", "created", "updated"])
-
-    def _identity(self, key: str, record: Mapping[str, Any], created: object) -> dict[str, Any]:
-        updated = parse_record_time(record.get(self._layout.resource.version))
-        return {"key": key, "created": created, "updated": updated[0] if updated else None}
+        return pa.table(columns, names=_IDENTITY)
 
     def _page(
         self, echo: Echo, received: pa.Table, table: pa.Table, unkept: Unkept, keys: pa.Array | pa.ChunkedArray

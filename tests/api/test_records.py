@@ -215,16 +215,3 @@ def test_collector_counts_different_keys_over_pages() -> None:
     collector.add(page({"id": 1}, {"id": 2}))
     collector.add(page({"id": "2"}, {"id": 3}))
     assert (collector.distinct(), collector.count, [each["id"] for each in collector]) == (3, 4, [1, 2, "2", 3])
-
-
-def test_collector_keeps_newest_versions() -> None:
-    collector = FORMAT.collector()
-    early, late = utc(2, 1).isoformat(), utc(2, 2).isoformat()
-    collector.add(
-        page({"id": 1, "n": 1, "updated_at": late}, {"id": 2, "n": 2, "updated_at": early}, {"id": 3, "n": 3})
-    )
-    collector.add(page({"id": 1, "n": 4, "updated_at": early}, {"id": "2", "n": 5, "updated_at": late}))
-    collector.add(page({"id": 3, "n": 6}, {"id": 4, "n": 7}))
-    assert collector.keep_newest()
-    assert sorted(each["n"] for each in collector) == [1, 5, 6, 7]
-    assert (collector.count, collector.distinct()) == (4, 4)

@@ -28,7 +28,6 @@ from tests.lake.buffers import (
     START,
     as_page,
     buffered,
-    ids,
     in_memory_and_spilled,
     joined,
     numbered,
@@ -220,7 +219,6 @@ def test_buffer_empty_holds_nothing() -> None:
     buffer = RangeBuffer(LAYOUT, 0)
     buffer.add(page_of())
     assert (buffer.count, buffer.distinct(), buffer.days(), buffer.unkept(FIRST)) == (0, 0, [], {})
-    assert buffer.keep_newest()
     day = buffer.day(FIRST)
     assert (day.rows, day.sorted_by, day.keys.to_pylist(), list(day.in_order(10))) == (0, None, [], [])
 
@@ -270,34 +268,6 @@ def test_buffer_unkept_records_are_counted_as_received(rows_in_memory: int) -> N
     assert (buffer.day(FIRST).rows, buffer.count, buffer.distinct()) == (4, 7, 6)
     assert buffer.unkept(FIRST) == {FIRST: [nameless, timeless]}
     assert buffer.unkept(SECOND) == {FIRST: [nameless], SECOND: [timeless]}
-    assert buffer.keep_newest()
-    assert (buffer.count, buffer.distinct()) == (6, 6)
-
-
-@in_memory_and_spilled
-def test_keep_newest_keeps_newest_version_of_each_key(rows_in_memory: int) -> None:
-    early, late = (f"{DAY}T0{n}:00:00Z" for n in (1, 2))
-    buffer = RangeBuffer(LAYOUT, rows_in_memory)
-    buffer.add(page_of(*(record(n, DAY, updated_at=early, event_count=1) for n in range(3_000))))
-    changed = [record(n, DAY, updated_at=[late, early, None][n % 3], event_count=2) for n in range(600)]
-    buffer.add(page_of(*changed, {"event_count": 7}))
-    buffer.add(page_of({"event_count": 7}, record(3_000, DAY, event_count=3), record(5, NEXT) | {"id": "other"}))
-    assert buffer.keep_newest()
-    day = buffer.day(FIRST)
-    found = {row["id"]: row["event_count"] for piece in day.in_order(700) for row in piece.to_pylist()}
-    assert found == {str(n): 2 if n < 600 and n % 3 < 2 else 3 if n == 3_000 else 1 for n in range(3_001)}
-    assert (day.rows, buffer.count, buffer.distinct()) == (3_001, 3_003, 3_003)
-    assert sorted(day.keys.to_pylist()) == ids(day) == sorted(found)
-    assert ids(buffer.day(SECOND)) == ["other"]
-
-
-@in_memory_and_spilled
-def test_keep_newest_twins_on_different_days_returns_false(rows_in_memory: int) -> None:
-    buffer = RangeBuffer(LAYOUT, rows_in_memory)
-    buffer.add(page_of(record(1, DAY), record(2, DAY)))
-    buffer.add(page_of(record(1, NEXT)))
-    assert (buffer.count, buffer.distinct()) == (3, 2)
-    assert not buffer.keep_newest()
 
 
 def test_release_drops_day() -> None:

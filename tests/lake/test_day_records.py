@@ -139,25 +139,8 @@ def test_buffer_of_other_resource_uses_its_columns(rows_in_memory: int) -> None:
     buffer = RangeBuffer(Layout.of(REPORTS), rows_in_memory)
     one = {"number": "b", "made_at": f"{NEXT}T00:00:00Z", "changed_at": f"{NEXT}T01:00:00Z", "score": 1.5}
     two = {**one, "number": "a", "made_at": f"{DAY}T00:00:00Z"}
-    newer = {**one, "changed_at": f"{NEXT}T02:00:00Z", "score": 2.5}
-    for each in (one, two, newer):
+    for each in (one, two):
         buffer.add(page_format.decode(json.dumps({"items": [each]}).encode()))
-    assert buffer.keep_newest()
     found = pa.concat_tables([each for day in (FIRST, SECOND) for each in buffer.day(day).in_order(9)])
-    assert (found["number"].to_pylist(), found["score"].to_pylist()) == (["a", "b"], [1.5, 2.5])
+    assert (found["number"].to_pylist(), found["score"].to_pylist()) == (["a", "b"], [1.5, 1.5])
     assert buffer.day(SECOND).sorted_by == "made_at"
-
-
-@in_memory_and_spilled
-def test_keep_newest_then_add_includes_added_rows(rows_in_memory: int) -> None:
-    buffer = RangeBuffer(LAYOUT, rows_in_memory)
-    old, new = (record(2, f"{DAY}T02:00:00Z", updated_at=f"{NEXT}T0{n}:00:00Z", event_count=n) for n in (1, 2))
-    buffer.add(page_of(old, record(3, f"{DAY}T03:00:00Z")))
-    buffer.add(page_of(new))
-    assert buffer.keep_newest()
-    day = buffer.day(FIRST)
-    day.add(numbered(2))
-    assert day.rows == 4
-    assert ids(day) == ["000000", "000001", "2", "3"]
-    assert sorted(day.keys.to_pylist()) == ids(day)
-    assert joined(day.in_order(1))["event_count"].to_pylist()[2] == 2

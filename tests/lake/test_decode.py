@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_cloudlock.exceptions import CloudlockResponseError
 from airflow_provider_cloudlock.lake.decode import ArrowFormat, ArrowPage
-from airflow_provider_cloudlock.lake.lenient import LenientDecoder
+from airflow_provider_cloudlock.lake.lenient import LenientRows
 from airflow_provider_cloudlock.lake.schema import Layout
 from airflow_provider_cloudlock.pages import Echo, Mark
 from airflow_provider_cloudlock.resources import RESOURCES
@@ -41,7 +41,7 @@ def row(text: str) -> dict[str, Any]:
 
 
 def test_decode_declared_page_skips_lenient_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LenientDecoder, "decode", None)
+    monkeypatch.setattr(LenientRows, "row", None)
     records = day_of_records(DAY, 50)
     page = decode(*records, limit=50, offset=3, total=200, results=50)
     assert page.echo == Echo(limit=50, offset=3, total=200, results=50)

@@ -7,10 +7,10 @@ page has every record up to its own last time. Records that appear or disappear 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from airflow_provider_cloudlock.api.pagination.passes import MovedError, Pass, UnorderedError
-from airflow_provider_cloudlock.pages import P
+from airflow_provider_cloudlock.pages import P, Selection
 
 #: Creation times that the first page must have for its order to mean anything: eight records are in order of time by
 #: chance, in one direction or the other, once in 8!/2 = 20,160 cases.
@@ -20,6 +20,8 @@ _EVIDENCE = 8
 _SLACK = 8
 #: Keys that are remembered to recognise the overlap.
 _REMEMBERED = 256
+#: Smallest difference between two times.
+_INSTANT = timedelta(microseconds=1)
 
 
 class OverlapPass(Pass[P]):
@@ -28,13 +30,16 @@ class OverlapPass(Pass[P]):
     proof = "anchored"
 
     def _begin(self, page: P) -> None:
-        times = {mark.created for mark in page.marks()}
-        if len(times) < _EVIDENCE or not (page.ascending or page.descending):
+        times = [mark.created for mark in page.marks() if mark.created]
+        if len(set(times)) < _EVIDENCE or not (page.ascending or page.descending):
             raise UnorderedError("the records are not in order of creation time", page)
         self._ascending = page.ascending
         self._overlap = 2
         self._first = page.marks(0, 100)
+        self._newest = max(times)
+        self._newest_ties = page.keys_created_at(self._newest)
         self._reached: datetime | None = None
+        self._flushed: datetime | None = None  # the last time read before the pending page
         self._ties: set[str] = set()
         self._known: set[str] = set()
         self._longest_overlap = 0
@@ -49,6 +54,15 @@ class OverlapPass(Pass[P]):
         known = {mark.key for mark in page.marks(max(0, page.rows - _REMEMBERED))}
         self._known = known if len(known) == _REMEMBERED else self._known | known
 
+    def _hold(self, page: P) -> None:
+        """Hold a page without the records that came before the last page already."""
+        first, flushed = page.marks(0, 1)[0].created, self._flushed
+        if flushed is not None and self._is_before(first, flushed):
+            start, end = (flushed, None) if self._ascending else (None, flushed + _INSTANT)
+            page = page.select(Selection(start, end, excluded={}))
+        self._flushed = self._reached
+        super()._hold(page)
+
     def _next(self) -> P:
         back, end = max(self._overlap, len(self._ties) + 1), self._end
         if self._source.connections() > 1:
@@ -61,9 +75,12 @@ class OverlapPass(Pass[P]):
             self._end = offset + page.rows
             if page.rows and (offset == self._start or self._is_before(page.marks(0, 1)[0].created, self._reached)):
                 self._longest_overlap = end - offset + _SLACK
-                self._check_overlap(page)
-                return page
-            if offset == self._start:
+                new = self._new_in_overlap(page)
+                if not new:
+                    return page
+                if new > _SLACK or offset == self._start:
+                    raise UnorderedError("records came that should have come before")
+            elif offset == self._start:
                 raise MovedError("all records disappeared")
             back *= 2
 
@@ -93,7 +110,7 @@ class OverlapPass(Pass[P]):
         return page.rows > 1 or (page.echo.total == self._end + 1 and self._source.counts())
 
     def _finish(self) -> None:
-        """Verify, if the newest records come first, that the set still begins as it was read.
+        """Verify, if the newest records come first, that the set still begins as it was read, and add newer ones.
 
         A server that ignores ``order`` may list the last update first. Its order looks the same until a record that is
         still to be read is updated, which then moves to the start.
@@ -101,23 +118,21 @@ class OverlapPass(Pass[P]):
         if not self._ascending:
             page = self._source.page((self._start, 100), [])
             self._check_order(page)
-            if not set(self._first).intersection(page.marks()):
+            ties = page.keys_created_at(self._newest)
+            if not set(self._first).intersection(page.marks()) or not ties <= self._newest_ties:
                 raise MovedError("the records come newest first, and others came to the start")
-            if page.marks(0, 1)[0] != self._first[0]:
-                self._take(page)
+            self._flush()
+            self._pending = page.select(Selection(self._newest + _INSTANT, None, excluded={}))
         self.is_complete = True
 
-    def fault(self) -> str:
-        """Keep the newest version of records that came on several pages."""
-        is_unique = self.collector.distinct() == self.collector.count
-        return "" if is_unique or self.collector.keep_newest() else "the creation time of a record changed"
+    def _new_in_overlap(self, page: P) -> int:
+        """Return the number of records before the last time read, 0 if one of them was read before.
 
-    def _check_overlap(self, page: P) -> None:
-        """Check that the records before the last time read are not all others than those read before."""
+        A few may have been added since; the next page begins before these.
+        """
         marks = page.marks(0, self._longest_overlap)
         overlap = {mark.key for mark in marks if self._is_before(mark.created, self._reached)}
-        if overlap and self._known.isdisjoint(overlap):
-            raise UnorderedError("records came that should have come before")
+        return len(overlap) if self._known.isdisjoint(overlap) else 0
 
     def _ties_of(self, page: P) -> set[str]:
         return set(page.keys_created_at(self._reached)) if self._reached is not None else set()

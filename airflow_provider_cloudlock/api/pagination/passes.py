@@ -102,6 +102,8 @@ class Pass(Generic[P]):
             elif (stalls := stalls + 1) > _STALLS:
                 raise self._stalled()
         self._flush()
+        if self.collector.distinct() != self.collector.count:
+            raise MovedError("a record came on two pages that do not overlap")
 
     @property
     def is_enough(self) -> bool:
@@ -131,10 +133,6 @@ class Pass(Generic[P]):
 
     def _finish(self) -> None:
         """Verify what remains to be verified at the end."""
-
-    def fault(self) -> str:
-        """Return why the records of a pass that reached the end cannot be trusted, else an empty text."""
-        raise NotImplementedError
 
     # What they share
 
@@ -198,6 +196,9 @@ class Pass(Generic[P]):
         self._largest = max(self._largest, page.rows)
         self.pages += 1
         self.duplicates += page.rows - page.distinct
+        self._hold(page)
+
+    def _hold(self, page: P) -> None:
         if self._pending is not None:
             self._pending, page = page.reconcile(self._pending)
         self._flush()

@@ -87,7 +87,7 @@ class Reader(Generic[P, C_co]):
                 client.earliest_date = None
             try:
                 run.run(first)
-                why, digest = run.fault(), run.digest
+                why, digest = "", run.digest
             except CloudlockRequestError as refusal:
                 self.endpoint.simplify(refusal, query, source.size)
                 first, earlier = None, ""

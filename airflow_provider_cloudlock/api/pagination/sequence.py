@@ -52,7 +52,3 @@ class SequencePass(Pass[P]):
 
     def _is_further(self, page: P) -> bool:
         return page.rows > 1
-
-    def fault(self) -> str:
-        """Return whether a record came on two pages."""
-        return "" if self.collector.distinct() == self.collector.count else "a record came on two pages"

@@ -277,6 +277,18 @@ def test_pages_ordered_by_chance_lose_nothing(kind: str) -> None:
         assert_promise(tenant, read(tenant, kind))
 
 
+def test_later_page_out_of_order_ends_overlap(kind: str) -> None:
+    """The first page is in order of creation time by chance; a record of the second one moves to the start unread."""
+    held = [
+        each | {"start_time": stamp(START + timedelta(minutes=101 - n if n in (50, 51) else n))}
+        for n, each in enumerate(day_of_records(DAY, 60))
+    ]
+    habits = Habits(cap=40, ignores={"order"}, default_order="start_time")
+    moves = {2: lambda tenant: tenant.change(held[55]["id"], start_time=stamp(START - timedelta(days=1)))}
+    with Tenant(held, habits, before=moves) as tenant:
+        assert sorted(keys(read(tenant, kind))) == sorted(ids(held))
+
+
 @pytest.mark.parametrize("order", ["created_at", "-created_at"])
 def test_order_of_time_needs_one_pass(order: str) -> None:
     with Tenant(MANY, Habits(cap=40, ignores={"order"}, default_order=order)) as tenant:
@@ -318,11 +330,12 @@ def test_start_with_moved_records_only_is_noticed() -> None:
         assert sorted(keys(read(tenant))) == sorted(ids(held))
 
 
-def test_newer_record_at_the_start_is_added(kind: str) -> None:
-    """All that is read first was updated; what was not is newer, and dismissed while it is still to come."""
-    half = [START + timedelta(minutes=number) for number in range(42)]
-    old = [record(number, time) | {"updated_at": stamp(time + timedelta(days=1))} for number, time in enumerate(half)]
-    time = START + timedelta(hours=23)
+@pytest.mark.parametrize("minute", [41, 1380], ids=["as new", "newer"])
+def test_unread_record_that_moves_to_the_start_is_not_lost(kind: str, minute: int) -> None:
+    """It is as new as the newest record or newer; what is read first was updated a day later, so it comes last."""
+    times = [START + timedelta(minutes=number) for number in range(42)]
+    old = [record(n, time) | {"updated_at": stamp(time + timedelta(days=1))} for n, time in enumerate(times)]
+    time = START + timedelta(minutes=minute)
     held = [*old, record(99, time) | {"updated_at": stamp(time)}]
     habits = Habits(cap=41, ignores={"order"}, default_order="-updated_at")
     with Tenant(held, habits, before={2: lambda tenant: tenant.dismiss(99)}) as tenant:
@@ -488,3 +501,13 @@ def test_cut_page_of_ties_is_not_the_end() -> None:
     with Tenant(held, habits, before={3: lambda tenant: tenant.delete(9)}) as tenant:
         got = keys(read(tenant))
         assert set(tenant.steady(DAY, NEXT)) <= set(got)
+
+
+@pytest.mark.parametrize("kind", ["dicts", "arrow"])
+def test_overlap_of_new_records_alone_is_widened(kind: str) -> None:
+    """A record goes and another one comes just before the last one read, so that it alone is the overlap."""
+    change = both(delete(0), insert(record(1001, START + timedelta(hours=9, minutes=25))))
+    with Tenant(MANY, Habits(cap=40), before={2: change}) as tenant:
+        result = read(tenant, kind)
+        assert_steady(tenant, result, record(1001, START))
+        assert result.proof == "anchored"

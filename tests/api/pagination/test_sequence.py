@@ -221,6 +221,16 @@ def test_changes_in_every_pass_fail_after_four(kind: str) -> None:
     assert "Nothing was kept. Try again when" in str(error.value)
 
 
+def test_key_on_two_pages_of_every_pass_fails(kind: str) -> None:
+    """Two identical passes list it twice, so that another record may be missing in its place."""
+    twin = BY_START[20] | {"start_time": BY_START[-1]["start_time"], "description": "twin"}
+    with (
+        Tenant([*MANY, twin], habits("start_time", 15)) as tenant,
+        pytest.raises(CloudlockDriftError, match="a record came on two pages"),
+    ):
+        read(tenant, kind)
+
+
 def test_passes_that_all_differ_fail() -> None:
     """A record is replaced before the end of each pass: each pass fits, and no two are identical."""
     numbers = count(1000)
