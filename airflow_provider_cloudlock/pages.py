@@ -80,8 +80,8 @@ class Page(Protocol):
     def marks(self, start: int = 0, stop: int | None = None) -> Sequence[Mark]:
         """Return the marks of the records received, those from ``start`` to ``stop``."""
 
-    def keys_created_at(self, instant: datetime) -> Set[str]:
-        """Return the keys of the records created at an instant."""
+    def keys_created_at(self, instant: datetime | None) -> Set[str]:
+        """Return the keys of the records created at an instant, none for None."""
 
     def reconcile(self, earlier: Self) -> tuple[Self, Self]:
         """Return an earlier page and this one, with only the newest version of each record that both hold."""

@@ -21,7 +21,7 @@ from requests.utils import select_proxy, should_bypass_proxies
 from airflow_provider_cloudlock import __version__
 from airflow_provider_cloudlock.api import failures
 from airflow_provider_cloudlock.api.body import check_dense, message_of, read_body
-from airflow_provider_cloudlock.api.settings import check_proxy, usable_bundle, usable_token
+from airflow_provider_cloudlock.connection import check_proxy, usable_bundle, usable_token
 from airflow_provider_cloudlock.exceptions import (
     CloudlockError,
     CloudlockResponseError,
@@ -99,7 +99,7 @@ class _Redaction(logging.Filter):
 class CloudlockClient:
     """Asks Cloudlock one question at a time, and gives an answer only when it is whole and makes sense.
 
-    :param base_url: as :func:`~airflow_provider_cloudlock.api.address.base_url` gives it.
+    :param base_url: as :func:`~airflow_provider_cloudlock.connection.base_url` gives it.
     :param token: access token; white space around it is dropped.
     :param timeout: seconds that one request may take as a whole.
     :param requests_per_second: the most requests sent in a second, None for no limit.
@@ -260,7 +260,8 @@ class CloudlockClient:
             f"{self.base_url}/{path}",
             params=parameters,
             stream=True,
-            timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout)),
+            # A second longer than the whole request may take, whose error says more; then the thread ends as well.
+            timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout + 1)),
             verify=self._verify,
             proxies=dict(self._proxies),
         ) as response:

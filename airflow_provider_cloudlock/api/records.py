@@ -47,9 +47,9 @@ class RecordPage:
         """Return the marks of the records received, those from ``start`` to ``stop``."""
         return self.received[start:stop]
 
-    def keys_created_at(self, instant: datetime) -> Set[str]:
-        """Return the keys of the records created at an instant."""
-        return {mark.key for mark in self.received if mark.created == instant}
+    def keys_created_at(self, instant: datetime | None) -> Set[str]:
+        """Return the keys of the records created at an instant, none for None."""
+        return {mark.key for mark in self.received if mark.created == instant is not None}
 
     def reconcile(self, earlier: RecordPage) -> tuple[RecordPage, RecordPage]:
         """Return an earlier page and this one, with only the newest version of each record that both hold."""

@@ -11,8 +11,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_cloudlock.api.address import base_url
 from airflow_provider_cloudlock.api.query import Query
+from airflow_provider_cloudlock.connection import base_url
 from airflow_provider_cloudlock.exceptions import (
     CloudlockConfigError,
     CloudlockError,

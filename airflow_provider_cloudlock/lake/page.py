@@ -50,8 +50,8 @@ class ArrowPage:
         marks = zip(part["key"].to_pylist(), *times, strict=True)
         return tuple(Mark(key, created, updated or NEVER_UPDATED) for key, created, updated in marks)
 
-    def keys_created_at(self, instant: datetime) -> Set[str]:
-        """Return the keys of the records created at an instant."""
+    def keys_created_at(self, instant: datetime | None) -> Set[str]:
+        """Return the keys of the records created at an instant, none for None."""
         created = self.received["created"]
         return set(self.received["key"].filter(pc.equal(created, pa.scalar(instant, created.type))).to_pylist())
 

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TypeVar
 
 from airflow_provider_cloudlock import __version__
-from airflow_provider_cloudlock.api.pagination.reader import Reader, ResultSet
+from airflow_provider_cloudlock.api.pagination.reader import Reader
 from airflow_provider_cloudlock.api.query import Query
+from airflow_provider_cloudlock.api.result_set import ResultSet
 from airflow_provider_cloudlock.exceptions import CloudlockDataError, CloudlockUnavailableError
 from airflow_provider_cloudlock.instants import dates_of, day_after, midnight
 from airflow_provider_cloudlock.lake.buffer import RangeBuffer

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_cloudlock.api.endpoint import Endpoint
-from airflow_provider_cloudlock.api.pagination.reader import Reader, ResultSet
+from airflow_provider_cloudlock.api.pagination.reader import Reader
 from airflow_provider_cloudlock.api.query import Query
 from airflow_provider_cloudlock.api.records import RecordFormat, Records
+from airflow_provider_cloudlock.api.result_set import ResultSet
 from airflow_provider_cloudlock.lake.decode import ArrowFormat
 from airflow_provider_cloudlock.lake.schema import Layout
 from airflow_provider_cloudlock.pages import PageFormat

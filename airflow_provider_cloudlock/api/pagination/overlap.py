@@ -7,6 +7,7 @@ page has every record up to its own last time. Records that appear or disappear 
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timedelta
 
 from airflow_provider_cloudlock.api.pagination.passes import MovedError, Pass, UnorderedError
@@ -20,8 +21,6 @@ _EVIDENCE = 8
 _SLACK = 8
 #: Keys that are remembered to recognise the overlap.
 _REMEMBERED = 256
-#: Smallest difference between two times.
-_INSTANT = timedelta(microseconds=1)
 
 
 class OverlapPass(Pass[P]):
@@ -41,7 +40,7 @@ class OverlapPass(Pass[P]):
         self._reached: datetime | None = None
         self._flushed: datetime | None = None  # the last time read before the pending page
         self._ties: set[str] = set()
-        self._known: set[str] = set()
+        self._known = deque[str](maxlen=_REMEMBERED)
         self._longest_overlap = 0
         self._confirmed_end: int | None = None
 
@@ -50,15 +49,14 @@ class OverlapPass(Pass[P]):
         last = page.marks(page.rows - 1)[0].created
         if self._reached is None or self._is_before(self._reached, last):
             self._reached, self._ties = last, set()
-        self._ties |= self._ties_of(page)
-        known = {mark.key for mark in page.marks(max(0, page.rows - _REMEMBERED))}
-        self._known = known if len(known) == _REMEMBERED else self._known | known
+        self._ties |= page.keys_created_at(self._reached)
+        self._known.extend(mark.key for mark in page.marks(max(0, page.rows - _REMEMBERED)))
 
     def _hold(self, page: P) -> None:
         """Hold a page without the records that came before the last page already."""
         first, flushed = page.marks(0, 1)[0].created, self._flushed
         if flushed is not None and self._is_before(first, flushed):
-            start, end = (flushed, None) if self._ascending else (None, flushed + _INSTANT)
+            start, end = (flushed, None) if self._ascending else (None, flushed + timedelta.resolution)
             page = page.select(Selection(start, end, excluded={}))
         self._flushed = self._reached
         super()._hold(page)
@@ -86,7 +84,7 @@ class OverlapPass(Pass[P]):
 
     def _is_further(self, page: P) -> bool:
         last = page.marks(page.rows - 1)[0].created
-        return self._is_before(self._reached, last) or not self._ties_of(page) <= self._ties
+        return self._is_before(self._reached, last) or not page.keys_created_at(self._reached) <= self._ties
 
     def _is_end(self, page: P) -> bool:
         if page.rows > self._longest_overlap or self._end - page.rows == self._start:
@@ -122,7 +120,7 @@ class OverlapPass(Pass[P]):
             if not set(self._first).intersection(page.marks()) or not ties <= self._newest_ties:
                 raise MovedError("the records come newest first, and others came to the start")
             self._flush()
-            self._pending = page.select(Selection(self._newest + _INSTANT, None, excluded={}))
+            self._pending = page.select(Selection(self._newest + timedelta.resolution, None, excluded={}))
         self.is_complete = True
 
     def _new_in_overlap(self, page: P) -> int:
@@ -132,10 +130,7 @@ class OverlapPass(Pass[P]):
         """
         marks = page.marks(0, self._longest_overlap)
         overlap = {mark.key for mark in marks if self._is_before(mark.created, self._reached)}
-        return len(overlap) if self._known.isdisjoint(overlap) else 0
-
-    def _ties_of(self, page: P) -> set[str]:
-        return set(page.keys_created_at(self._reached)) if self._reached is not None else set()
+        return len(overlap) if overlap.isdisjoint(self._known) else 0
 
     def _check_order(self, page: P) -> None:
         if page.rows and not (page.ascending if self._ascending else page.descending):

@@ -7,9 +7,10 @@ nor a short one nor ``total`` ends a pass alone.
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, Literal
+from typing import ClassVar, Generic
 
 from airflow_provider_cloudlock.api.endpoint import Request, Source
+from airflow_provider_cloudlock.api.result_set import Proof
 from airflow_provider_cloudlock.pages import Collector, P, Page, Selection
 
 #: Requests in a row that may show neither a new record nor the end. One is explained by a change at the end of the set
@@ -23,8 +24,6 @@ _SHORT_PAGES = 100
 _ROWS_AHEAD = 20_000
 #: Records at the beginning of the set that are remembered, to notice when they come again.
 _HEAD = 10
-
-Proof = Literal["single_response", "anchored", "identical_passes"]
 
 
 class MovedError(Exception):
@@ -55,9 +54,7 @@ class Pass(Generic[P]):
     #: Identifies the sequence of record versions, where two passes have to be compared.
     digest = ""
 
-    def __init__(
-        self, source: Source[P], collector: Collector[P], selection: Selection, at_most: int | None = None
-    ) -> None:
+    def __init__(self, source: Source[P], collector: Collector[P], selection: Selection, at_most: int | None) -> None:
         self.collector = collector
         self._source, self._selection, self._at_most = source, selection, at_most
         self._start = self._end = source.start  # the end is the offset behind the last page
@@ -65,7 +62,6 @@ class Pass(Generic[P]):
         self._limit = self._rows = self._largest = self._short_pages = 0
         self._overlap = 1
         self._is_even = self._is_short = self._was_cut = False
-        self._foreseen: int | None = None
         #: Whether this pass alone proves that no record is missing.
         self.is_complete = False
         #: Pages that led further; records that came twice within one page; records not wanted; the last ``total``.
@@ -82,10 +78,11 @@ class Pass(Generic[P]):
         page = page or self._fetch(self._start)
         self.total, self._end = page.echo.total, self._start + page.rows
         if not page.rows:
-            self._confirm_empty()
+            if self._fetch(self._start).rows or (self.total or 0) > self._start:
+                raise MovedError("an empty page was followed by records, or its total counts some")
+            self.is_complete = True
             return
-        if self.total is not None and self.total > self._end:
-            self._foreseen = self.total
+        self._foreseen = self.total if (self.total or 0) > self._end else None
         self._head = [mark[:2] for mark in page.marks(0, _HEAD)]
         self._begin(page)
         self._take(page)
@@ -100,7 +97,9 @@ class Pass(Generic[P]):
                 self._finish()
                 break
             elif (stalls := stalls + 1) > _STALLS:
-                raise self._stalled()
+                if self.total is not None and self.total > self._end:
+                    raise MovedError(f"the server lists {self._end} records and reports a total of {self.total}")
+                raise UnorderedError("pages repeat: they are too small to go on, or the server ignores the offset")
         self._flush()
         if self.collector.distinct() != self.collector.count:
             raise MovedError("a record came on two pages that do not overlap")
@@ -112,8 +111,6 @@ class Pass(Generic[P]):
             return False
         pending = self._pending.select(self._selection).distinct if self._pending else 0
         return self.collector.count + pending >= self._at_most
-
-    # What the strategies differ in
 
     def _begin(self, page: P) -> None:
         """Look at the first page; raise UnorderedError if the strategy cannot read a set that begins like this."""
@@ -133,8 +130,6 @@ class Pass(Generic[P]):
 
     def _finish(self) -> None:
         """Verify what remains to be verified at the end."""
-
-    # What they share
 
     def _is_end(self, page: P) -> bool:
         """Whether a page that leads no further is the end of the set.
@@ -184,11 +179,6 @@ class Pass(Generic[P]):
         if self._short_pages > _SHORT_PAGES:
             raise MovedError(f"records were appended before each of {_SHORT_PAGES} requests")
 
-    def _stalled(self) -> MovedError:
-        if self.total is not None and self.total > self._end:
-            return MovedError(f"the server lists {self._end} records and reports a total of {self.total}")
-        return UnorderedError("pages repeat: they are too small to lead further, or the server ignores the offset")
-
     def _take(self, page: P) -> None:
         self._was_cut |= self._is_short
         self._is_short = page.rows < self._limit
@@ -210,8 +200,3 @@ class Pass(Generic[P]):
             self.outside += self._pending.distinct - wanted.distinct
             self.collector.add(wanted)
             self._pending = None
-
-    def _confirm_empty(self) -> None:
-        if self._fetch(self._start).rows or (self.total or 0) > self._start:
-            raise MovedError("an empty page was followed by records, or its total counts some")
-        self.is_complete = True

@@ -35,9 +35,8 @@ class SequencePass(Pass[P]):
         return (page is None or (has_grown and rows >= _MANY)) and self._source.counts()
 
     def _take(self, page: P) -> None:
-        known = 1 if self.pages else 0
         super()._take(page)
-        for mark in page.marks(known):
+        for mark in page.marks(0 if self.pages == 1 else 1):
             self._sequence.update(f"{mark.key}\0{mark.updated}\n".encode("utf-8", "surrogatepass"))
         self.digest = self._sequence.hexdigest()
         self._last = page.marks(page.rows - 1)

@@ -17,9 +17,10 @@ import tenacity
 
 from airflow_provider_cloudlock.api import client as client_module
 from airflow_provider_cloudlock.api.endpoint import Endpoint
-from airflow_provider_cloudlock.api.pagination.reader import Reader, ResultSet
+from airflow_provider_cloudlock.api.pagination.reader import Reader
 from airflow_provider_cloudlock.api.prefetch import Prefetcher
 from airflow_provider_cloudlock.api.query import Query
+from airflow_provider_cloudlock.api.result_set import ResultSet
 from airflow_provider_cloudlock.exceptions import (
     CloudlockAuthError,
     CloudlockDriftError,

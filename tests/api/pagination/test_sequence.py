@@ -254,7 +254,7 @@ def test_one_record_per_page_fails() -> None:
 
     with (
         Tenant(MANY, habits("start_time", total="absent"), before=shrink) as tenant,
-        pytest.raises(CloudlockDriftError, match="pages repeat: they are too small to lead further"),
+        pytest.raises(CloudlockDriftError, match="pages repeat: they are too small to go on"),
     ):
         read(tenant)
 

@@ -1,9 +1,10 @@
-"""The API's base URL, from what a connection gives as host."""
+"""Fields of a connection: validated before the first request."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from urllib.parse import urlsplit
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError
@@ -13,12 +14,12 @@ _PLAIN = re.compile(r"[^\s\\\x00-\x1f\x7f]+")
 
 
 def base_url(host: str | None, port: int | None = None) -> str:
-    """Normalise the API server's address.
+    """Return the base URL of the API.
 
     :param host: ``https://tenant.example.com``, with or without ``/api/v2``; without a scheme it is https.
-    :param port: port, when the host does not hold one.
+    :param port: port, if the host does not contain one.
     :return: the base URL, ending in ``/api/v2``.
-    :raises CloudlockConfigError: when it is missing, not a plain http(s) address, or http to another machine.
+    :raises CloudlockConfigError: if it is missing, is not a plain http(s) address, or is http to another machine.
     """
     text = (host or "").strip()
     if not text:
@@ -70,3 +71,60 @@ def _refused(why: str) -> CloudlockConfigError:
         f"The connection's host is not usable: {why}. Give the API server's address, such as "
         "https://tenant.example.com, with or without /api/v2."
     )
+
+
+def usable_bundle(path: str, whose: str = "The connection's ca_bundle") -> str:
+    """Return the path of a CA bundle.
+
+    :param whose: setting that contains it, for the error.
+    :raises CloudlockConfigError: if the file cannot be read, or contains no certificates.
+    """
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise CloudlockConfigError(
+            f"{whose} {path!r} cannot be used on this worker: {error}. Give the path of a PEM file with certificates."
+        ) from None
+    return path
+
+
+def check_proxy(proxy: str, whose: str = "The connection's proxy") -> None:
+    """Check that a text is the URL of a proxy.
+
+    :param whose: setting that contains it, for the error.
+    :raises CloudlockConfigError: if it is not.
+    """
+    try:
+        url = urlsplit(proxy)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and proxy.isascii()
+    except ValueError:
+        usable = False
+    if not usable or not proxy.isprintable() or " " in proxy:
+        raise CloudlockConfigError(
+            f"{whose} is not usable. Give http://host:port, with user:password@ before the host if the "
+            "proxy asks for them; special characters in them percent-encoded."
+        )
+
+
+def usable_token(token: str) -> str:
+    """Return an access token without the white space around it.
+
+    :raises CloudlockConfigError: if it cannot be one.
+    """
+    token = token.strip()
+    if not token:
+        raise CloudlockConfigError(
+            "The connection has no access token. Generate one in Cloudlock (Settings > Authentication & API) and put "
+            "it into the password."
+        )
+    if "://" in token:
+        raise CloudlockConfigError(
+            "The connection's password holds an address. Put the access token there, and the API server's address "
+            "into the host."
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise CloudlockConfigError(
+            "The access token in the connection's password holds spaces or characters that no token has. Put the "
+            "token alone there, without 'Bearer' and without line breaks."
+        )
+    return token

@@ -1,11 +1,13 @@
-"""The API's address, from what people put into a connection."""
+"""Fields of a connection: base URL and access token."""
 
 from __future__ import annotations
 
 import pytest
 
-from airflow_provider_cloudlock.api.address import base_url
+from airflow_provider_cloudlock.connection import base_url, usable_token
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError
+from tests.api.asking import everything_said
+from tests.support import TOKEN
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,30 @@ def test_addresses_that_are_refused(host: str, why: str) -> None:
     assert "https://tenant.example.com, with or without /api/v2" in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "c2Vj" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "https://tenant.example.com:{}",
+        "https://[{}]",
+        "https://[{}",
+        "https://{}@tenant.example.com",
+        "https://user:{}@tenant.example.com",
+        "https://tenant.example.com/?token={}",
+        "https://tenant.example.com/#{}",
+        "http://tenant.example.com/{}",
+        "Bearer {}",
+    ],
+)
+def test_base_url_refused_host_is_shown_nowhere(host: str) -> None:
+    with pytest.raises(CloudlockConfigError) as error:
+        base_url(host.format(TOKEN))
+    assert TOKEN.casefold() not in everything_said(error.value).casefold()
+
+
+@pytest.mark.parametrize("token", ["https://tenant.example.com", "http://127.0.0.1/api/v2"])
+def test_usable_token_address_raises(token: str) -> None:
+    with pytest.raises(CloudlockConfigError, match="password holds an address") as error:
+        usable_token(token)
+    assert token not in everything_said(error.value)
