@@ -25,6 +25,7 @@ Unkept = Mapping[str, tuple[dict[str, Any], datetime | None]]
 Coerced = tuple[Any, bool]
 Coercer = Callable[[Any], Coerced]
 
+_NULL: Coerced = (None, True)
 _UNFIT: Coerced = (None, False)
 _INT64 = range(-(2**63), 2**63)
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,30})(?:\.\d{1,40})?(?:[eE][-+]?\d{1,3})?", re.ASCII)
@@ -96,6 +97,8 @@ def _coerce_json(value: Any) -> Coerced:
 
 
 def _coerce_integer(value: Any) -> Coerced:
+    if type(value) is int and value in _INT64:
+        return value, True
     text = _number_text(value)
     if not text or (isinstance(value, str) and not text.lstrip("-").isdigit()):
         return _UNFIT
@@ -138,10 +141,14 @@ def _coerce_list(coerce: Coercer, has_emails: bool, value: Any) -> Coerced:
         is_exact = value in (", ".join(values), ",".join(values))
     else:
         values, is_exact = value if isinstance(value, list) else [value], True
-    coerced = [(None, True) if each is None else coerce(each) for each in values]
-    if any(each is _UNFIT for each in coerced):
-        return _UNFIT
-    return [each for each, _ in coerced], is_exact and all(exact for _, exact in coerced)
+    elements = []
+    for each in values:
+        coerced = _NULL if each is None else coerce(each)
+        if coerced is _UNFIT:
+            return _UNFIT
+        elements.append(coerced[0])
+        is_exact = is_exact and coerced[1]
+    return elements, is_exact
 
 
 def _coerce_struct(members: Mapping[str, Coercer], email_member: str | None, value: Any) -> Coerced:
@@ -149,13 +156,15 @@ def _coerce_struct(members: Mapping[str, Coercer], email_member: str | None, val
         value = {email_member: value}
     if not isinstance(value, dict):
         return _UNFIT
-    coerced = {
-        name: (None, True) if value.get(name) is None else coerce(value[name]) for name, coerce in members.items()
-    }
-    if any(each is _UNFIT for each in coerced.values()):
-        return _UNFIT
-    is_exact = value.keys() <= members.keys() and all(exact for _, exact in coerced.values())
-    return {name: each for name, (each, _) in coerced.items()}, is_exact
+    found, is_exact = {}, value.keys() <= members.keys()
+    for name, coerce in members.items():
+        member = value.get(name)
+        coerced = _NULL if member is None else coerce(member)
+        if coerced is _UNFIT:
+            return _UNFIT
+        found[name] = coerced[0]
+        is_exact = is_exact and coerced[1]
+    return found, is_exact
 
 
 def _is_unicode(text: str) -> bool:
