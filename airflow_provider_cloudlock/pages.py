@@ -77,6 +77,17 @@ class Page(Protocol):
     def descending(self) -> bool:
         """Whether the records come newest first and all have a creation time."""
 
+    @property
+    def first(self) -> datetime | None:
+        """Creation time of the first record received, None if it cannot be read."""
+
+    @property
+    def last(self) -> datetime | None:
+        """Creation time of the last record received, None if it cannot be read."""
+
+    def keys(self, start: int = 0, stop: int | None = None) -> Sequence[str]:
+        """Return the keys of the records received, those from ``start`` to ``stop``."""
+
     def marks(self, start: int = 0, stop: int | None = None) -> Sequence[Mark]:
         """Return the marks of the records received, those from ``start`` to ``stop``."""
 

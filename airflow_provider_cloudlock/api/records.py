@@ -43,6 +43,20 @@ class RecordPage:
         """Number of different keys."""
         return len(self.records)
 
+    @property
+    def first(self) -> datetime | None:
+        """Creation time of the first record received, None if it cannot be read."""
+        return self.received[0].created
+
+    @property
+    def last(self) -> datetime | None:
+        """Creation time of the last record received, None if it cannot be read."""
+        return self.received[-1].created
+
+    def keys(self, start: int = 0, stop: int | None = None) -> Sequence[str]:
+        """Return the keys of the records received, those from ``start`` to ``stop``."""
+        return [mark.key for mark in self.received[start:stop]]
+
     def marks(self, start: int = 0, stop: int | None = None) -> Sequence[Mark]:
         """Return the marks of the records received, those from ``start`` to ``stop``."""
         return self.received[start:stop]

@@ -73,6 +73,7 @@ class DayRecords:
         self._layout = layout
         self._parts: list[pa.RecordBatch | int] = []  # a number is that of a batch in the file
         self._sizes: list[int] = []
+        self._spilled = 0  # number of parts that are in the file
         self._keys: list[pa.Array] = []
         self._created: list[pa.Array] = []
         self._nulls = dict.fromkeys(layout.resource.time_fields, 0)
@@ -105,9 +106,12 @@ class DayRecords:
                 self._nulls[name] += batch[name].null_count
 
     def spill(self, file: SpillFile) -> None:
-        """Move the records to a file."""
+        """Move the records to a file, those that are still in memory as one batch."""
         self.file = file
-        self._parts = [each if isinstance(each, int) else file.write(each) for each in self._parts]
+        held = pa.Table.from_batches(self._parts[self._spilled :]).combine_chunks().to_batches()
+        self._parts[self._spilled :] = [file.write(batch) for batch in held]
+        self._sizes[self._spilled :] = [batch.num_rows for batch in held]
+        self._spilled = len(self._parts)
 
     def in_order(self, size: int) -> Iterator[pa.Table]:
         """Yield all records by creation time and key, ``size`` at a time."""
@@ -187,7 +191,7 @@ class RangeBuffer:
             self._days.setdefault(day, DayRecords(self._layout)).add(table)
             self._held.add(day)
         self._held_rows += page.table.num_rows
-        if self._held_rows > self._rows_in_memory or (self._file and self._held_rows):
+        if self._held_rows > self._rows_in_memory:
             with temporary():
                 self._file = self._file or SpillFile(self._layout.schema)
             for day in self._held:

@@ -43,12 +43,30 @@ class ArrowPage:
         """Number of different keys."""
         return int(self.table.num_rows) + len(self.unkept)
 
+    @property
+    def first(self) -> datetime | None:
+        """Creation time of the first record received, None if it cannot be read."""
+        return _instants(self.received["created"].slice(0, 1))[0]
+
+    @property
+    def last(self) -> datetime | None:
+        """Creation time of the last record received, None if it cannot be read."""
+        return _instants(self.received["created"].slice(self.rows - 1))[0]
+
+    def keys(self, start: int = 0, stop: int | None = None) -> Sequence[str]:
+        """Return the keys of the records received, those from ``start`` to ``stop``."""
+        keys: list[str] = self._received(start, stop)["key"].to_pylist()
+        return keys
+
     def marks(self, start: int = 0, stop: int | None = None) -> Sequence[Mark]:
         """Return the marks of the records received, those from ``start`` to ``stop``."""
-        part = self.received.slice(start, None if stop is None else max(0, stop - start))
+        part = self._received(start, stop)
         times = (_instants(part[name]) for name in ("created", "updated"))
         marks = zip(part["key"].to_pylist(), *times, strict=True)
         return tuple(Mark(key, created, updated or NEVER_UPDATED) for key, created, updated in marks)
+
+    def _received(self, start: int, stop: int | None) -> pa.Table:
+        return self.received.slice(start, None if stop is None else max(0, stop - start))
 
     def keys_created_at(self, instant: datetime | None) -> Set[str]:
         """Return the keys of the records created at an instant, none for None."""

@@ -105,7 +105,7 @@ def test_buffer_later_pages_go_to_same_file(scratch: Path) -> None:
         buffer.add(as_page(page))
         sizes.append([os.fstat(each).st_size for each in files])
     assert open_files() == files
-    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[0] == sizes[1] < sizes[2], "a few records stay in memory until there are many"
     assert joined(buffer.day(FIRST).in_order(BATCH)).equals(numbered(2 * BATCH + 1))
     assert buffer.day(SECOND).rows == BATCH
 

@@ -46,16 +46,15 @@ class OverlapPass(Pass[P]):
 
     def _take(self, page: P) -> None:
         super()._take(page)
-        last = page.marks(page.rows - 1)[0].created
-        if self._reached is None or self._is_before(self._reached, last):
-            self._reached, self._ties = last, set()
+        if self._reached is None or self._is_before(self._reached, page.last):
+            self._reached, self._ties = page.last, set()
         self._ties |= page.keys_created_at(self._reached)
-        self._known.extend(mark.key for mark in page.marks(max(0, page.rows - _REMEMBERED)))
+        self._known.extend(page.keys(max(0, page.rows - _REMEMBERED)))
 
     def _hold(self, page: P) -> None:
         """Hold a page without the records that came before the last page already."""
-        first, flushed = page.marks(0, 1)[0].created, self._flushed
-        if flushed is not None and self._is_before(first, flushed):
+        flushed = self._flushed
+        if flushed is not None and self._is_before(page.first, flushed):
             start, end = (flushed, None) if self._ascending else (None, flushed + timedelta.resolution)
             page = page.select(Selection(start, end, excluded={}))
         self._flushed = self._reached
@@ -71,7 +70,7 @@ class OverlapPass(Pass[P]):
             page = self._fetch(offset)
             self._check_order(page)
             self._end = offset + page.rows
-            if page.rows and (offset == self._start or self._is_before(page.marks(0, 1)[0].created, self._reached)):
+            if page.rows and (offset == self._start or self._is_before(page.first, self._reached)):
                 self._longest_overlap = end - offset + _SLACK
                 new = self._new_in_overlap(page)
                 if not new:
@@ -83,8 +82,7 @@ class OverlapPass(Pass[P]):
             back *= 2
 
     def _is_further(self, page: P) -> bool:
-        last = page.marks(page.rows - 1)[0].created
-        return self._is_before(self._reached, last) or not page.keys_created_at(self._reached) <= self._ties
+        return self._is_before(self._reached, page.last) or not page.keys_created_at(self._reached) <= self._ties
 
     def _is_end(self, page: P) -> bool:
         if page.rows > self._longest_overlap or self._end - page.rows == self._start:
@@ -92,7 +90,7 @@ class OverlapPass(Pass[P]):
         if self._confirmed_end == self._end and not (self.total or 0) > self._end:
             return True
         # If the last record was deleted, the page ends before the last time. So does one that the server cut.
-        self._shows_last = page.marks(page.rows - 1)[0].created == self._reached
+        self._shows_last = page.last == self._reached
         if not super()._is_end(page):
             return False
         # Without a total that agrees, the last records are requested once more: so many may have been deleted before

@@ -83,7 +83,7 @@ class Pass(Generic[P]):
             self.is_complete = True
             return
         self._foreseen = self.total if (self.total or 0) > self._end else None
-        self._head = [mark[:2] for mark in page.marks(0, _HEAD)]
+        self._head = page.keys(0, _HEAD)
         self._begin(page)
         self._take(page)
         stalls = 0
@@ -153,7 +153,7 @@ class Pass(Generic[P]):
     def _checked(self, page: P, offset: int) -> P:
         """Raise if a page shows what was far before its offset: then the server ignores the offset."""
         far_before = self._head[: max(1, (offset - self._start) // 2)]
-        if not {mark[:2] for mark in page.marks(0, 2 * _HEAD)}.isdisjoint(far_before):
+        if not set(page.keys(0, 2 * _HEAD)).isdisjoint(far_before):
             raise MovedError("the beginning of the set came again: the server ignores the offset")
         return page
 
