@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ from airflow_provider_cloudlock.lake.lenient import LenientRows, Unkept
 from airflow_provider_cloudlock.lake.memory import ARROW_LOCK
 from airflow_provider_cloudlock.lake.page import ArrowPage, newest_rows
 from airflow_provider_cloudlock.lake.schema import Layout, has_scalar
-from airflow_provider_cloudlock.pages import Echo, key_of_all, open_envelope, time_of
+from airflow_provider_cloudlock.pages import Echo, key_of_all, open_envelope
 
 _IDENTITY = ["key", "created", "updated"]
 
@@ -75,22 +76,27 @@ class ArrowFormat:
         return None
 
     def _decode_leniently(self, body: bytes) -> ArrowPage:
-        """Decode a page of any content record by record, in some ten times the time."""
+        """Decode a page of any content record by record, in some seven times the CPU time."""
         echo, items = open_envelope(strict_json.loads(body, exact=True))
         resource, key = self._layout.resource, self._layout.key
-        rows, received, unkept = [], [], {}
+        rows, unkept = [], {}
+        received: dict[str, list[Any]] = {name: [] for name in _IDENTITY}
         for item in items:
-            row, created = self._lenient.row(item), time_of(item, resource.time_fields)
-            if is_kept := bool(row.get(key)) and created is not None:
+            row = self._lenient.row(item)
+            # The first time that is present counts, even if it cannot be read.
+            created = next((row[name] for name in resource.time_fields if item.get(name) is not None), None)
+            record_key = row.get(key) if created is not None else None
+            if record_key:
                 rows.append(row)
             else:
-                unkept[key_of_all(item)] = item, created
-            mark = (row[key] if is_kept else key_of_all(item), created, row.get(resource.version))
-            received.append(dict(zip(_IDENTITY, mark, strict=True)))
+                record_key = key_of_all(item)
+                unkept[record_key] = item, created
+            for name, value in zip(_IDENTITY, (record_key, created, row.get(resource.version)), strict=True):
+                received[name].append(value)
         table = pa.Table.from_pylist(rows, self._layout.schema)
         types = (pa.string(), self._layout.time, self._layout.time)
-        schema = pa.schema(list(zip(_IDENTITY, types, strict=True)))
-        return self._page(echo, pa.Table.from_pylist(received, schema), table, unkept, table[key])
+        identities = pa.table(received, pa.schema(list(zip(_IDENTITY, types, strict=True))))
+        return self._page(echo, identities, table, unkept, table[key])
 
     def _identities(self, table: pa.Table, created: pa.ChunkedArray) -> pa.Table:
         columns = [table[self._layout.key], created, table[self._layout.resource.version]]
