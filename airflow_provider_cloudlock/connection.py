@@ -128,3 +128,50 @@ def usable_token(token: str) -> str:
             "token alone there, without 'Bearer' and without line breaks."
         )
     return token
+
+
+def whole_number(name: str, value: object, least: int, most: int | None = None) -> int | None:
+    """Return a whole number within bounds, None for None.
+
+    :raises CloudlockConfigError: if it is anything else.
+    """
+    if value is None:
+        return None
+    if type(value) is not int or value < least or (most is not None and value > most):
+        bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
+        raise CloudlockConfigError(f"{name}={value!r} is not a whole number {bounds}.")
+    return value
+
+
+def positive_number(name: str, value: object) -> float | None:
+    """Return a positive number, which may be written as a text; None for None.
+
+    :raises CloudlockConfigError: if it is anything else.
+    """
+    number = as_number(value)
+    if number is None:
+        return None
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number < float("inf"):
+        raise CloudlockConfigError(f"The connection's {name}={value!r} is not a positive number.")
+    return float(number)
+
+
+def as_number(value: object) -> object:
+    """Convert a text to a number, as a connection URI has only texts; return any other value unchanged."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+    return value
+
+
+def as_text(name: str, value: object) -> str | None:
+    """Return a text, None for None.
+
+    :raises CloudlockConfigError: if it is anything else.
+    """
+    if value is not None and not isinstance(value, str):
+        raise CloudlockConfigError(f"The connection's {name} must be a text.")
+    return value

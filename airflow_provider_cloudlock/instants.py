@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError
@@ -36,20 +37,20 @@ def parse_record_time(value: object) -> tuple[datetime, bool] | None:
 def parse_bound(name: str, value: object) -> datetime:
     """Read a bound of a window: a date, an ISO 8601 time, a ``datetime`` or a ``date``. Without a zone it is UTC.
 
+    The integer 20260102 is the date 2026-01-02: ``render_template_as_native_obj`` makes it of ``{{ ds_nodash }}``.
+
     :param name: the parameter's name, for the error.
     :param value: what the user gave.
-    :raises CloudlockConfigError: when it is none of these.
+    :raises CloudlockConfigError: if it is none of these.
     """
     parsed: datetime | None = None
     if isinstance(value, datetime):
         parsed = datetime.fromisoformat(value.isoformat())  # a plain datetime, whatever subclass came in
     elif isinstance(value, date):
         parsed = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    elif isinstance(value, str):
-        try:
-            parsed = datetime.fromisoformat(value.strip())
-        except ValueError:
-            parsed = None
+    elif isinstance(value, str) or (type(value) is int and 1000_01_01 <= value <= 9999_12_31):
+        with suppress(ValueError):
+            parsed = datetime.fromisoformat(str(value).strip())
     if parsed is None:
         raise CloudlockConfigError(
             f"{name}={value!r} is not a point in time. Give an ISO 8601 date or time such as 2026-01-02 or "
@@ -61,25 +62,24 @@ def parse_bound(name: str, value: object) -> datetime:
         raise CloudlockConfigError(f"{name}={value!r} lies outside the years 1 to 9999.") from None
 
 
-def check_window(start: datetime | None, end: datetime | None) -> None:
+def check_window(
+    start: datetime | None, end: datetime | None, advice: str = "Give an end that is later than the start."
+) -> None:
     """Refuse a window that is empty, inverted or not over yet.
 
     :param start: first instant of the window, None when it is open.
     :param end: first instant after the window, None when it is open.
+    :param advice: what to do if it is empty or inverted.
     :raises CloudlockConfigError: with what to do.
     """
     if start is not None and end is not None and start >= end:
         what = "is empty" if start == end else "ends before it starts"
-        raise CloudlockConfigError(
-            f"The window [{start.isoformat()}, {end.isoformat()}) {what}. A schedule of '@daily' or a bare cron "
-            "string gives empty data intervals in Airflow 3: use CronDataIntervalTimetable, or give created_after "
-            "and created_before."
-        )
+        raise CloudlockConfigError(f"The window [{start.isoformat()}, {end.isoformat()}) {what}. {advice}")
     now = datetime.now(UTC)
     if end is not None and end > now:
         raise CloudlockConfigError(
             f"The window ends at {end.isoformat()}, which is still to come (now {now.isoformat(timespec='seconds')}). "
-            "Records may yet be added to it: ask again when it is over, or choose an earlier created_before."
+            "Records may still be added to it. Run again when it is over, or give an earlier end."
         )
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 def get_provider_info() -> dict[str, object]:
     """Return the provider's metadata, as Airflow's ``provider_info.schema.json`` describes it."""
+    from airflow_provider_cloudlock.cli import check_database_access
+
+    check_database_access()
     return {
         "package-name": "airflow-provider-cloudlock",
         "name": "Cisco Cloudlock",
@@ -38,10 +41,12 @@ def get_provider_info() -> dict[str, object]:
                 "hook-class-name": "airflow_provider_cloudlock.hooks.cloudlock.CloudlockHook",
                 "hook-name": "Cisco Cloudlock",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["login", "port", "schema", "extra"],
+                    "hidden-fields": ["login", "schema", "extra"],
                     "relabeling": {"host": "API server", "password": "Access token"},
                     "placeholders": {
                         "host": "https://tenant.example.com (from Cloudlock support)",
+                        # The Test button of Airflow 3.3.2 sends port 0 for an empty port, and then is refused.
+                        "port": "443 (optional; the Test button of Airflow 3.3.2 needs it)",
                         "password": "Settings > Authentication & API > Generate",
                     },
                 },
@@ -65,6 +70,12 @@ def get_provider_info() -> dict[str, object]:
                         "label": "Requests per second",
                         "description": "The most requests sent in a second. Empty: no limit of our own.",
                         "schema": {"type": ["number", "null"], "minimum": 0.001},
+                    },
+                    "max_tasks": {
+                        "label": "Tasks",
+                        "description": "The most tasks that run at once with this connection: each sends its share of "
+                        "the requests per second. Empty: 1.",
+                        "schema": {"type": ["integer", "null"], "minimum": 1},
                     },
                     "tenant": {
                         "label": "Tenant",

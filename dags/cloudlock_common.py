@@ -16,14 +16,24 @@ from airflow.sdk.exceptions import AirflowFailException
 
 HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "cloudlock"
 
-#: The pool of the tasks that ask the API. Make one with few slots, and name it to the scheduler and the workers.
-POOL = os.environ.get("CLOUDLOCK_POOL", "default_pool")
+
+def default_of(name: str, otherwise: str) -> str:
+    """
+    Return the default of a setting: the environment variable ``CLOUDLOCK_`` and its name, which scheduled runs follow.
+
+    Set the variable for the DAG processor, the scheduler and the workers alike.
+    """
+    return os.environ.get(f"CLOUDLOCK_{name.upper()}", otherwise)
+
+
+#: The pool of the tasks that send requests to the API. Make one with few slots.
+POOL = default_of("pool", "default_pool")
 
 #: Tells those who follow it which days of the lake changed.
 THREATS = Asset("cloudlock_threats")
 
 LAKE = Param(
-    f"file://{HOME}/lake",
+    default_of("lake", f"file://{HOME}/lake"),
     type="string",
     minLength=1,
     description="Folder of the Parquet objects, in any object store with its Airflow connection: "

@@ -10,22 +10,29 @@ transactions.
 from __future__ import annotations
 
 import logging
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Param, task
-from cloudlock_common import HOME, day_of, local_copy
+from airflow.sdk import Param, Variable, task
+from airflow.sdk.exceptions import AirflowFailException
+from cloudlock_common import HOME, day_of, default_of, local_copy
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 log = logging.getLogger(__name__)
 
+#: The pool of the loads. DuckDB opens a file for one process at a time: make a pool with one slot, or concurrent loads
+#: fail and use up their retries.
+POOL = default_of("duckdb_pool", "default_pool")
+
 WAREHOUSE = Param(
-    f"{HOME}/warehouse.duckdb",
+    default_of("warehouse", f"{HOME}/warehouse.duckdb"),
     type="string",
     minLength=1,
     description="DuckDB database file. Settings of the connection `duckdb_default` apply, where there is one.",
@@ -66,7 +73,7 @@ create table if not exists "cloudlock_loads" (
 """
 
 
-@task
+@task(pool=POOL)
 def load(extracts: Sequence[dict[str, Any]], warehouse: str) -> dict[str, int]:
     """
     Bring the warehouse level with the lake for every slice the extracts name.
@@ -81,6 +88,7 @@ def load(extracts: Sequence[dict[str, Any]], warehouse: str) -> dict[str, int]:
     # DuckDB gives a file to one process at a time. Held open from the first look into the ledger to the last commit,
     # it keeps two loads apart; the second fails at once and its retry finds the file free.
     with closing(DuckDBHook(database=warehouse).get_conn()) as connection:
+        check_host(connection, warehouse)
         connection.execute(TABLES)
         # What mapped tasks return is a lazy sequence, and a loop takes a failed look-up for its end: [:] fetches all of
         # it or fails.
@@ -93,6 +101,36 @@ def load(extracts: Sequence[dict[str, Any]], warehouse: str) -> dict[str, int]:
                     done["slices_loaded"] += 1
     log.info("%s: %s", warehouse, done)
     return done
+
+
+def check_host(connection: DuckDBPyConnection, warehouse: str) -> None:
+    """
+    Raise if earlier loads wrote the warehouse to another host's file of the same path.
+
+    With several workers, each would otherwise fill a file of its own with the loads that it happens to run. The file
+    names the host that created it, and an Airflow Variable, which all workers share, the host of the first load. A
+    file on a volume may move with its volume.
+    """
+    connection.execute('create table if not exists "cloudlock_host" ("host" varchar not null)')
+    connection.execute(
+        'insert into "cloudlock_host" select ? where not exists (from "cloudlock_host")', [socket.gethostname()]
+    )
+    host = connection.execute('select "host" from "cloudlock_host"').fetchall()[0][0]
+    name = host_variable(warehouse)
+    first = Variable.get(name, None)
+    if first is None:
+        Variable.set(name, host, description=f"Host whose {warehouse} has the loads from Cloudlock")
+    elif first != host:
+        raise AirflowFailException(
+            f"{warehouse} on this worker was created by host {host}, but earlier loads went to the file of host "
+            f"{first}. Run all loads on one worker: give that worker a queue of its own, and the load task this queue. "
+            f"If the other file is gone, delete the Airflow Variable {name} and load all days again."
+        )
+
+
+def host_variable(warehouse: str) -> str:
+    """Return the name of the Airflow Variable with the host of a warehouse."""
+    return "cloudlock_host_of" + re.sub(r"\W+", "_", f"/{warehouse}")[-200:]
 
 
 def is_loaded(connection: DuckDBPyConnection, resource: str, part: dict[str, Any]) -> bool:

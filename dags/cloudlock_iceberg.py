@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_common import day_of, local_copy
+from cloudlock_common import day_of, default_of, local_copy
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 CONNECTION = "iceberg_default"
 
 TABLE = Param(
-    "cloudlock.threats",
+    default_of("table", "cloudlock.threats"),
     type="string",
     pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$",
     description="Table, as `namespace.table`, which is made when missing. The namespace itself must exist, in the "

@@ -22,16 +22,18 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from airflow.sdk import Param, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_common import day_of, local_copy
+from cloudlock_common import day_of, default_of, local_copy
 
 from airflow_provider_cloudlock.threads import one_ahead
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection
+    from airflow.sdk import Connection as AirflowConnection
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ CONNECTION = "postgres_default"
 _NAME = "^(?!pg_)[A-Za-z_][A-Za-z0-9_]{0,62}$"
 
 SCHEMA = Param(
-    "public",
+    default_of("schema", "public"),
     type="string",
     pattern=_NAME,
     description="Schema of the tables `cloudlock_threats` and `cloudlock_loads`, which are made when missing. The "
@@ -94,8 +96,22 @@ TABLES = (
     """,
 )
 
-#: Columns that travel as text, and what Postgres makes of them.
-CASTS = {"users": "jsonb", "_extra": "json"}
+#: Columns that are sent as text, and the types that Postgres casts them to. Lists of texts are among them, as Arrow's
+#: driver before 1.13 (Airflow's constraints have 1.11 and 1.12) writes a null in a list as an empty text.
+CASTS = {"platforms": "text[]", "locations": "text[]", "users": "jsonb", "_extra": "json"}
+
+#: Parameters of libpq that may stand in the connection's extra. Airflow's PostgresHook takes other entries there too
+#: (``cursor``, ``iam``), and libpq refuses an address with an unknown one. ``client_encoding`` is left out: the driver
+#: reads UTF-8.
+LIBPQ = re.compile(
+    "application_name|channel_binding|connect_timeout|fallback_application_name|gssencmode|gsslib|hostaddr|keepalives|"
+    "keepalives_count|keepalives_idle|keepalives_interval|krbsrvname|load_balance_hosts|options|passfile|require_auth|"
+    "requirepeer|service|ssl_max_protocol_version|ssl_min_protocol_version|sslcert|sslcertmode|sslcompression|sslcrl|"
+    "sslcrldir|sslkey|sslmode|sslpassword|sslrootcert|sslsni|target_session_attrs|tcp_user_timeout"
+)
+
+#: SQLSTATE of a missing right, and of a schema that does not exist or may not be used.
+DENIED, NO_SCHEMA = "42501", "3F000"
 
 #: Rows held in memory at a time.
 BATCH = 10_000
@@ -118,6 +134,7 @@ def load(extracts: Sequence[dict[str, Any]], schema: str) -> dict[str, int]:
         )
     hook = AdbcHook(adbc_conn_id=CONNECTION)
     hook.driver = "adbc_driver_postgresql"  # a connection of the type Postgres does not name it
+    hook.uri = address(hook.connection)
     done = {"slices_loaded": 0, "slices_skipped": 0, "rows_loaded": 0}
     with closing(hook.get_conn()) as connection:
         # What mapped tasks return is a lazy sequence, and a loop takes a failed look-up for its end: [:] fetches all of
@@ -132,6 +149,26 @@ def load(extracts: Sequence[dict[str, Any]], schema: str) -> dict[str, int]:
                         done["slices_loaded"] += 1
     log.info("%s: %s", schema, done)
     return done
+
+
+def address(connection: AirflowConnection) -> str:
+    """
+    Write an Airflow connection as libpq reads it, with everything as a parameter: a host may be the path of a socket.
+
+    ``Connection.get_uri()`` is not such an address: it writes spaces as ``+`` and nested values as ``__extra__``.
+    """
+    fields = {
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.login,
+        "password": connection.password,
+        "dbname": connection.schema,
+    }
+    extra = {name: value for name, value in connection.extra_dejson.items() if LIBPQ.fullmatch(name)}
+    # libpq writes true and false as 1 and 0.
+    values = {name: int(value) if isinstance(value, bool) else value for name, value in (extra | fields).items()}
+    given = {name: value for name, value in values.items() if isinstance(value, str | int | float) and value != ""}
+    return f"postgresql:///?{urlencode(given, quote_via=quote)}"
 
 
 @contextmanager
@@ -151,10 +188,26 @@ def transaction(connection: Connection, schema: str) -> Iterator[None]:
             for statement in TABLES:
                 ask(connection, statement)
         yield
-    except BaseException:
+    except BaseException as error:
         connection.rollback()
+        state = getattr(error, "sqlstate", None)
+        if state in (DENIED, NO_SCHEMA):
+            (login,) = ask(connection, "select current_user::text")[0]
+            raise AirflowFailException(missing_right(str(error), login, schema)) from error
         raise
     connection.commit()
+
+
+def missing_right(message: str, login: str, schema: str) -> str:
+    """Return which right is missing, in the server's words, and how to give it."""
+    # The driver quotes the whole statement before the server's message.
+    words = message.rpartition("ERROR:")[2].partition("\n")[0].strip()
+    return (
+        f"{words} (login {login!r} of the connection {CONNECTION}, schema {schema!r}). If the schema does not exist, "
+        f'create it. The login needs: grant usage, create on schema "{schema}" to "{login}"; or, if somebody else '
+        f'creates the tables: grant usage on schema "{schema}" and grant select, insert, delete on "cloudlock_threats" '
+        'and "cloudlock_loads". It also needs the right to create temporary tables in the database.'
+    )
 
 
 def is_loaded(connection: Connection, resource: str, part: dict[str, Any]) -> bool:
@@ -219,7 +272,7 @@ def stage(connection: Connection, file: Path) -> tuple[int, list[str]]:
 
 
 def storable(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Write NUL characters as Postgres can hold them, and lists of objects as JSON."""
+    """Write NUL characters as Postgres can hold them, lists of objects as JSON, and lists of texts as arrays of SQL."""
     import pyarrow as pa
 
     columns = {}
@@ -227,8 +280,9 @@ def storable(batch: pa.RecordBatch) -> pa.RecordBatch:
         columns[name] = without_nul(values)
         if not columns[name].equals(values):
             log.warning("There are NUL characters in %s. Postgres cannot hold them: they are written \\u0000.", name)
-        if pa.types.is_list(values.type) and pa.types.is_struct(values.type.value_type):
-            columns[name] = as_json(columns[name])
+        if pa.types.is_list(values.type):
+            write = as_json if pa.types.is_struct(values.type.value_type) else as_array
+            columns[name] = write(columns[name])
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -245,9 +299,24 @@ def as_json(lists: pa.ListArray) -> pa.StringArray:
         return json.dumps(dict(zip(names, values, strict=True)))
 
     texts = pa.array(map(dump, *(values.to_pylist() for values in objects.flatten())), pa.string())
-    texts = pc.if_else(objects.is_valid(), texts, "null")
-    joined = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, texts), ", ")
-    return pc.if_else(lists.is_valid(), pc.binary_join_element_wise("[", joined, "]", ""), None)
+    return joined(lists, pc.if_else(objects.is_valid(), texts, "null"), "[", "]")
+
+
+def as_array(lists: pa.ListArray) -> pa.StringArray:
+    """Write lists of texts as Postgres reads arrays."""
+    import pyarrow.compute as pc
+
+    escaped = pc.replace_substring_regex(lists.values, r'(["\\])', r"\\\1")
+    return joined(lists, pc.fill_null(pc.binary_join_element_wise('"', escaped, '"', ""), "NULL"), "{", "}")
+
+
+def joined(lists: pa.ListArray, texts: pa.StringArray, opening: str, closing: str) -> pa.StringArray:
+    """Return one text for each list, made of the texts of its items; a null list stays null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    items = pc.binary_join(pa.ListArray.from_arrays(lists.offsets, texts), ", ")
+    return pc.if_else(lists.is_valid(), pc.binary_join_element_wise(opening, items, closing, ""), None)
 
 
 def without_nul(values: pa.Array) -> pa.Array:

@@ -24,16 +24,26 @@ What must exist:
 
 The partition is the UTC day of the anomaly, lists are arrays, users are structs:
 `select id from security.cloudlock_threats where _PARTITIONDATE >= '2026-01-01' and 'box' in unnest(platforms)`.
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`,
+`CLOUDLOCK_DATASET`, `CLOUDLOCK_BIGQUERY_LOCATION` and `CLOUDLOCK_POOL`. Without the first, a scheduled run fails: it
+has no lake.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS, default_of
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -119,18 +129,24 @@ def run(job: dict[str, Any], location: str, rows: int = 0) -> None:
     default_args=DEFAULT_ARGS,
     params={
         "lake": Param(
-            "gs://google_cloud_default@my-bucket/cloudlock",
+            default_of("lake", ""),
             type="string",
-            pattern="^gs://",
-            description="Folder of the Parquet objects in Google Cloud Storage, with its Airflow connection.",
+            pattern="^(gs://.*)?$",
+            description="Folder of the Parquet objects in Google Cloud Storage, with its Airflow connection: "
+            "`gs://google_cloud_default@my-bucket/cloudlock`.",
         ),
         "dataset": Param(
-            "my-project.security",
+            default_of("dataset", "my-project.security"),
             type="string",
             pattern=_DATASET,
             description="Project and dataset of the table `cloudlock_threats`, which is made when missing.",
         ),
-        "location": Param("US", type="string", minLength=1, description="Location of the dataset and the bucket."),
+        "location": Param(
+            default_of("bigquery_location", "US"),
+            type="string",
+            minLength=1,
+            description="Location of the dataset and the bucket.",
+        ),
         "refresh_days": REFRESH_DAYS,
     },
     tags=["cloudlock", "security"],

@@ -12,13 +12,27 @@ Every task may run again at any time, with the same result. Two things to know:
   a logical date has none, and its extract fails at once; with one, its day is the last that was over by then. For days
   of your own choice use `cloudlock_threats_range`.
 * The connection `cloudlock_default` must exist (type *Cisco Cloudlock*).
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`,
+`CLOUDLOCK_WAREHOUSE`, `CLOUDLOCK_POOL` and `CLOUDLOCK_DUCKDB_POOL`. Without them, lake and warehouse are in
+`AIRFLOW_HOME/cloudlock` on the worker: good for one machine.
+
+The warehouse is a file of one worker. With several workers, give one of them a queue of its own and name it in the task
+`load`; a load that finds another host's file fails and says so. `CLOUDLOCK_DUCKDB_POOL` names a pool with one slot:
+loads then wait for one another instead of failing on the file's lock.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from airflow.sdk import CronDataIntervalTimetable, dag
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
 from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_duckdb import WAREHOUSE, load
 

@@ -19,15 +19,24 @@ What must exist:
 * for the login: use catalog, use schema and create table, and read files on the location (or read volume).
 
 Lists are arrays, users are structs: `select id from cloudlock_threats where array_contains(platforms, 'box')`.
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`,
+`CLOUDLOCK_LOCATION`, `CLOUDLOCK_SCHEMA` and `CLOUDLOCK_POOL`. Without the first, a scheduled run fails: it has no lake.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS, default_of
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -107,20 +116,20 @@ def run(sql: list[str]) -> None:
     default_args=DEFAULT_ARGS,
     params={
         "lake": Param(
-            "s3://aws_default@my-bucket/cloudlock",
+            default_of("lake", ""),
             type="string",
-            minLength=1,
-            description="Folder of the Parquet objects: `s3://…`, `gs://…` or `abfs://…`, with its Airflow connection.",
+            description="Folder of the Parquet objects: `s3://…`, `gs://…` or `abfs://…`, with its Airflow connection, "
+            "such as `s3://aws_default@my-bucket/cloudlock`.",
         ),
         "location": Param(
-            "s3://my-bucket/cloudlock",
+            default_of("location", "s3://my-bucket/cloudlock"),
             type="string",
             pattern=_LOCATION,
             description="The same folder as Databricks knows it: `s3://bucket/…`, `gs://bucket/…`, "
             "`abfss://container@account.dfs.core.windows.net/…` or `/Volumes/…`.",
         ),
         "schema": Param(
-            "main.security",
+            default_of("schema", "main.security"),
             type="string",
             pattern=_SCHEMA,
             description="Catalog and schema of the table `cloudlock_threats`, which is made when missing.",

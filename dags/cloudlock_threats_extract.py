@@ -13,13 +13,22 @@ Many days at once, four at a time, each read once:
     airflow backfill create --dag-id cloudlock_threats_extract --max-active-runs 4 --from-date … --to-date …
 
 What must exist: the connection `cloudlock_default` (type *Cisco Cloudlock*).
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE` and
+`CLOUDLOCK_POOL`. Without the first, the lake is in `AIRFLOW_HOME/cloudlock` on the worker: good for one machine.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from airflow.sdk import CronPartitionTimetable, dag
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
 from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS, THREATS
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator

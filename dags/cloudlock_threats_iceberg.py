@@ -22,13 +22,22 @@ The table is made with a partition for each day of `created_at`. Which object a 
 `select committed_at, summary['cloudlock.path'], summary['cloudlock.sha256'] from cloudlock.threats.snapshots` in Spark.
 One commit of a load is several snapshots. Only the last has these entries and was ever current; travel back to such.
 Expire old snapshots and remove orphan files from time to time, as for any Iceberg table.
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`, `CLOUDLOCK_TABLE`
+and `CLOUDLOCK_POOL`. Without the first, the lake is in `AIRFLOW_HOME/cloudlock` on the worker: good for one machine.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from airflow.sdk import CronDataIntervalTimetable, dag
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
 from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_iceberg import TABLE, load
 

@@ -13,13 +13,23 @@ Every task may run again at any time, with the same result. What must exist:
 * `pip install "airflow-provider-cloudlock[postgres]"` on the workers.
 
 Lists are arrays, users are jsonb: `select "id" from cloudlock_threats where 'box' = any("platforms")`.
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`,
+`CLOUDLOCK_SCHEMA` and `CLOUDLOCK_POOL`. Without the first, the lake is in `AIRFLOW_HOME/cloudlock` on the worker: good
+for one machine.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from airflow.sdk import CronDataIntervalTimetable, dag
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
 from cloudlock_common import DEFAULT_ARGS, LAKE, POOL, REFRESH, REFRESH_DAYS
 from cloudlock_postgres import SCHEMA, load
 

@@ -11,16 +11,30 @@ With `plan_only` the run ends after its plan: nothing is extracted.
 
 A piece that fails is retried alone. Days that are there already are read again, and written again only if they changed,
 so a range may overlap an earlier one or the days of `cloudlock_threats_daily`.
+
+Environment variables set the defaults of the parameters and the pools: `CLOUDLOCK_LAKE`, `CLOUDLOCK_WAREHOUSE`,
+`CLOUDLOCK_POOL` and `CLOUDLOCK_DUCKDB_POOL`. Without them, lake and warehouse are in `AIRFLOW_HOME/cloudlock` on the
+worker: good for one machine.
+
+The warehouse is a file of one worker. With several workers, give one of them a queue of its own and name it in the task
+`load`; a load that finds another host's file fails and says so. `CLOUDLOCK_DUCKDB_POOL` names a pool with one slot:
+loads then wait for one another instead of failing on the file's lock.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
 from cloudlock_common import DEFAULT_ARGS, LAKE, POOL
 from cloudlock_duckdb import WAREHOUSE, load
 

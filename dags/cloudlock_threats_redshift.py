@@ -23,18 +23,27 @@ What must exist:
 * for the login: usage and create on the schema.
 
 Times are UTC; lists and users are SUPER: `select t.id from cloudlock_threats t, t.platforms p where p = 'box'`.
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`,
+`CLOUDLOCK_SCHEMA` and `CLOUDLOCK_POOL`. Without the first, a scheduled run fails: it has no lake.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from airflow.providers.amazon.aws.transfers.s3_to_redshift import S3ToRedshiftOperator
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task, task_group
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS, default_of
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -165,13 +174,14 @@ def load(bucket: str, key: str, connection: str, staging: str, sql: list[str]) -
     default_args=DEFAULT_ARGS,
     params={
         "lake": Param(
-            "s3://aws_default@my-bucket/cloudlock",
+            default_of("lake", ""),
             type="string",
-            pattern="^s3://",
-            description="Folder of the Parquet objects in S3, with its Airflow connection.",
+            pattern="^(s3://.*)?$",
+            description="Folder of the Parquet objects in S3, with its Airflow connection: "
+            "`s3://aws_default@my-bucket/cloudlock`.",
         ),
         "schema": Param(
-            "public",
+            default_of("schema", "public"),
             type="string",
             pattern=_SCHEMA,
             description="Schema of the tables `cloudlock_threats` and `cloudlock_loads`, which are made when missing.",

@@ -20,16 +20,25 @@ What must exist:
 * for the role: usage on warehouse, database, schema and stage, and create table in the schema.
 
 Lists and users are arrays: `select id from cloudlock_threats where array_contains('box'::variant, platforms)`.
+
+Scheduled runs take the defaults of the parameters, which environment variables set: `CLOUDLOCK_LAKE`, `CLOUDLOCK_STAGE`
+and `CLOUDLOCK_POOL`. Without the first, a scheduled run fails: it has no lake.
 """
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
-from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS
+
+# Airflow puts only the DAGs folder on the path, not the subfolder that this file may be in.
+sys.path.append(str(Path(__file__).parent))
+
+from cloudlock_common import DEFAULT_ARGS, POOL, REFRESH, REFRESH_DAYS, default_of
 from cloudlock_sql import Slice, checked, slices
 
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
@@ -112,14 +121,13 @@ def swap(part: Slice, stage: str) -> list[str]:
     default_args=DEFAULT_ARGS,
     params={
         "lake": Param(
-            "s3://aws_default@my-bucket/cloudlock",
+            default_of("lake", ""),
             type="string",
-            minLength=1,
             description="Folder of the Parquet objects, the one the stage is on: `s3://…`, `gs://…` or `abfs://…`, "
-            "with its Airflow connection.",
+            "with its Airflow connection, such as `s3://aws_default@my-bucket/cloudlock`.",
         ),
         "stage": Param(
-            "cloudlock_lake",
+            default_of("stage", "cloudlock_lake"),
             type="string",
             pattern=_STAGE,
             description="External stage on the lake's folder: `stage`, `schema.stage` or `database.schema.stage`.",

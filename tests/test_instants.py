@@ -115,7 +115,7 @@ def test_bound_is_parsed(value: object, expected: datetime) -> None:
     assert type(bound) is datetime
 
 
-@pytest.mark.parametrize("value", ["", "yesterday", "{{ ds }}", "2026-13-01", 20260102, None, 1.5, ["2026-01-02"]])
+@pytest.mark.parametrize("value", ["", "yesterday", "{{ ds }}", "2026-13-01", 2026010, None, 1.5, ["2026-01-02"]])
 def test_invalid_bound_is_refused_by_name(value: object) -> None:
     with pytest.raises(CloudlockConfigError, match=r"created_after=.* is not a point in time.*2026-01-02T06:00:00"):
         parse_bound("created_after", value)
@@ -135,7 +135,7 @@ def test_check_window_accepts_past_and_open_windows() -> None:
 @pytest.mark.parametrize(
     ("start", "end", "words"),
     [
-        (utc(2026, 1, 2), utc(2026, 1, 2), "is empty.*CronDataIntervalTimetable"),
+        (utc(2026, 1, 2), utc(2026, 1, 2), "is empty. Give an end that is later than the start"),
         (utc(2026, 1, 2), utc(2026, 1, 1), "ends before it starts"),
         (None, datetime.now(UTC) + timedelta(days=2), "still to come"),
         (utc(2026, 1, 2), utc(9999, 1, 1), "still to come"),

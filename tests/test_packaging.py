@@ -5,12 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import itertools
 import json
+import re
+import runpy
+import tomllib
 from pathlib import Path
 
 import airflow
 import jsonschema
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import airflow_provider_cloudlock
 from airflow_provider_cloudlock.hooks.cloudlock import _FIELDS, CloudlockHook
@@ -19,6 +25,9 @@ from airflow_provider_cloudlock.provider_info import get_provider_info
 PACKAGE = Path(airflow_provider_cloudlock.__file__).parent
 OURS = "airflow_provider_cloudlock"
 AIRFLOW = Path(airflow.__file__).parent
+PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+#: Copies of the official constraints of Airflow releases.
+CONSTRAINTS = sorted((PACKAGE.parent / ".ci" / "constraints").glob("airflow-*.txt"))
 
 
 def test_metadata_satisfies_both_schemas_of_airflow() -> None:
@@ -62,6 +71,33 @@ def test_package_is_typed_and_licensed() -> None:
     assert {"s3", "gcs", "azure", "duckdb", "iceberg", "postgres"} == set(metadata.get_all("Provides-Extra") or ())
 
 
+@pytest.mark.parametrize("file", CONSTRAINTS, ids=lambda file: file.stem)
+def test_requirements_admit_constraints_of_airflow(file: Path) -> None:
+    pins = dict(line.partition(";")[0].split("==") for line in file.read_text().splitlines())
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    lists = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    requirements = [Requirement(each) for each in itertools.chain.from_iterable(lists)]
+    checked = {each.name: each for each in requirements if canonicalize_name(each.name) in versions}
+    assert {"pyarrow", "urllib3", "pyiceberg", "adbc-driver-postgresql", "aiobotocore"} <= set(checked)
+    refused = [each for name, each in checked.items() if versions[canonicalize_name(name)] not in each.specifier]
+    assert refused == []
+
+
+@pytest.mark.parametrize("file", CONSTRAINTS, ids=lambda file: file.stem)
+def test_constraints_are_pins_and_name_no_host(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!]+(; python_version .*)?", line)] == []
+
+
+def test_matrix_covers_supported_versions() -> None:
+    matrix = runpy.run_path(str(PACKAGE.parent / ".ci" / "matrix.py"))
+    assert [f"airflow-{version}" for version in matrix["AIRFLOWS"]] == [file.stem for file in CONSTRAINTS]
+    supported = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
+    assert list(matrix["PYTHONS"]) == supported
+    (leg,) = re.findall(r"\.ci/matrix\.py (\S+)", (PACKAGE.parent / ".ci" / "run").read_text())
+    assert leg in matrix["legs"]()
+
+
 def _imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -96,7 +132,8 @@ def test_package_imports_only_those_below_it(package: str, forbidden: tuple[str,
 
 @pytest.mark.parametrize("name", ["__init__.py", "provider_info.py"])
 def test_modules_loaded_at_discovery_import_nothing(name: str) -> None:
-    assert _imports(PACKAGE / name) <= {"__future__"}
+    # The package of the commands imports the standard library alone when it is loaded.
+    assert _imports(PACKAGE / name) <= {"__future__", "airflow_provider_cloudlock.cli"}
 
 
 def test_airflow_names_come_from_its_sdk() -> None:
@@ -113,6 +150,12 @@ def test_readme_describes_connection_fields() -> None:
     readme = (PACKAGE.parent / "README.md").read_text()
     for name in _FIELDS:
         assert f"`{name}`" in readme
+
+
+def test_readme_installs_with_constraints_of_airflow() -> None:
+    install = (PACKAGE.parent / "README.md").read_text().partition("## Install")[2].partition("| extra")[0]
+    assert f"AIRFLOW={CONSTRAINTS[-1].stem.removeprefix('airflow-')} " in install
+    assert "constraints-$AIRFLOW/constraints-$PYTHON.txt" in install
 
 
 def test_changelog_has_entry_for_version() -> None:

@@ -18,7 +18,9 @@ _CHUNK = 1 << 20
 #: From so many bytes on, fewer than so many for each comma are no list of records, but would take much memory as one.
 _LEAST_DENSE = (8 << 20, 8)
 
-_ENCODINGS = ("", "identity", "gzip", "deflate")
+_ENCODINGS = ("gzip", "x-gzip", "deflate")
+#: Values of Content-Encoding that name no compression, a character set put into the wrong header among them.
+_NO_ENCODINGS = ("", "identity", "none", "utf-8", "utf8")
 
 
 def read_body(response: requests.Response, where: str, abandoned: threading.Event, at_most: int | None = None) -> bytes:
@@ -29,7 +31,7 @@ def read_body(response: requests.Response, where: str, abandoned: threading.Even
     """
     raw = response.raw
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _ENCODINGS:
+    if encoding not in _ENCODINGS + _NO_ENCODINGS:
         if at_most is not None:
             return b""
         # Its name is not repeated: a server may echo anything there.

@@ -1,4 +1,4 @@
-"""One checked GET: authentication, TLS, time limits, retries, a ceiling on the size."""
+"""One validated GET: authentication, TLS, time limits, retries, size limits."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from airflow_provider_cloudlock.api import failures
 from airflow_provider_cloudlock.api.body import check_dense, message_of, read_body
 from airflow_provider_cloudlock.connection import check_proxy, usable_bundle, usable_token
 from airflow_provider_cloudlock.exceptions import (
+    CloudlockAuthError,
     CloudlockError,
     CloudlockResponseError,
     CloudlockUnavailableError,
@@ -43,18 +44,8 @@ _EXCERPT_BYTES = 1 << 16
 
 #: The longest ``Retry-After`` that is waited for inside a task, in seconds: beyond it the worker slot is worth more.
 _LONGEST_WAIT = 60.0
-_BACKOFF = tenacity.wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5)
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Sets the one header that carries the token; being an auth object, it also keeps ``.netrc`` out."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+# Not wait_exponential_jitter, whose parameters differ between tenacity 9.1 and 9.2.
+_BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=30.0) + tenacity.wait_random(0, 0.5)
 
 
 class _Session(requests.Session):
@@ -65,16 +56,16 @@ class _Session(requests.Session):
 
 
 class _Redaction(logging.Filter):
-    """Redact an access token in log records of urllib3, which quotes malformed response headers.
+    """Redact access tokens in log records of urllib3, which quotes malformed response headers.
 
-    :param token: the token.
+    :param tokens: the tokens; the client adds to this list.
     """
 
     _LOGGERS = ("urllib3.connection", "urllib3.connectionpool")
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, tokens: list[str]) -> None:
         super().__init__()
-        self._token = token
+        self._tokens = tokens
 
     def install(self) -> None:
         """Filter from now on."""
@@ -87,9 +78,9 @@ class _Redaction(logging.Filter):
             logging.getLogger(name).removeFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Redact a record, unless it does not contain the token."""
+        """Redact a record if it contains a token."""
         text = record.getMessage()
-        redacted = failures.clean(text, self._token, len(text))
+        redacted = failures.clean(text, self._tokens, len(text))
         if redacted.count("***") > text.count("***"):
             record.msg, record.args = redacted, ()
             record.exc_info = record.exc_text = None
@@ -97,10 +88,11 @@ class _Redaction(logging.Filter):
 
 
 class CloudlockClient:
-    """Asks Cloudlock one question at a time, and gives an answer only when it is whole and makes sense.
+    """Sends requests to Cloudlock, and returns a response only if it is complete and valid.
 
-    :param base_url: as :func:`~airflow_provider_cloudlock.connection.base_url` gives it.
+    :param base_url: as :func:`~airflow_provider_cloudlock.connection.base_url` returns it.
     :param token: access token; white space around it is dropped.
+    :param read_token: returns the token that is valid now; called if Cloudlock refuses the one in use.
     :param timeout: seconds that one request may take as a whole.
     :param requests_per_second: the most requests sent in a second, None for no limit.
     :param ca_bundle: path of a PEM file with the authorities to trust instead of the usual ones.
@@ -114,6 +106,7 @@ class CloudlockClient:
         base_url: str,
         token: str,
         *,
+        read_token: Callable[[], str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         requests_per_second: float | None = None,
         ca_bundle: str | None = None,
@@ -121,8 +114,10 @@ class CloudlockClient:
     ) -> None:
         #: Of the API, without a slash at its end.
         self.base_url = base_url
-        self._token = usable_token(token)
-        redaction = _Redaction(self._token)
+        #: The token in use, preceded by those that it replaced: responses to them may still come.
+        self._tokens = [usable_token(token)]
+        self._read_token = read_token
+        redaction = _Redaction(self._tokens)
         redaction.install()
         self._remove_redaction = weakref.finalize(self, redaction.remove)
         self._timeout = timeout
@@ -134,11 +129,10 @@ class CloudlockClient:
             check_proxy(proxy)
             if not should_bypass_proxies(base_url, no_proxy=None):
                 proxies = {"http": proxy, "https": proxy}
-        self._lock = threading.Lock()
+        self._lock, self._token_lock = threading.Lock(), threading.Lock()
         self._closed = False
         self._next_start = 0.0
         self._session = _Session()
-        self._session.auth = _Bearer(self._token)
         self._session.headers.update(
             {
                 "User-Agent": f"airflow-provider-cloudlock/{__version__}",
@@ -156,7 +150,7 @@ class CloudlockClient:
         if chosen and proxy is None and not chosen.startswith("socks"):
             chosen = chosen if "://" in chosen else f"http://{chosen}"
             check_proxy(chosen, "The worker's HTTP_PROXY or HTTPS_PROXY")
-        self._session.trust_env = False
+        self._session.trust_env = False  # also keeps .netrc out
         #: How often one request is tried.
         self.attempts = 5
         #: Requests sent, and those among them that repeated a failed one.
@@ -181,6 +175,8 @@ class CloudlockClient:
     ) -> T:
         """Send a request and parse the response; retry a temporary failure after growing, jittered waits.
 
+        If Cloudlock refuses the caller, and the token was replaced meanwhile, the request is repeated with the new one.
+
         :param path: path below the base URL.
         :param parameters: query parameters.
         :param parse: parses the body; a CloudlockResponseError that it raises counts as a failure of the request.
@@ -200,8 +196,17 @@ class CloudlockClient:
             before_sleep=self._note_retry,
             reraise=True,
         )
-        answer: T = retrying(self._attempt, where, path, parameters, parse, dropped)
-        return answer
+        token = self._tokens[-1]
+        try:
+            result: T = retrying(self._attempt, where, path, parameters, parse, dropped)
+        except CloudlockAuthError as error:
+            if not self._is_replaced(token):
+                raise
+            log.warning("%s The connection contains another token now, with which the request is repeated.", error)
+            with self._lock:
+                self.retries += 1
+            result = retrying(self._attempt, where, path, parameters, parse, dropped)
+        return result
 
     def close(self) -> None:
         """Close the connections that were kept alive, and send nothing more."""
@@ -231,6 +236,15 @@ class CloudlockClient:
             f"{self.clean(content_type)} and begins: {self._excerpt(body) or 'with nothing'}"
         )
 
+    def _is_replaced(self, token: str) -> bool:
+        """Return whether a refused token was replaced; the first thread to ask reads the connection again."""
+        with self._token_lock:
+            if token == self._tokens[-1] and self._read_token is not None:
+                current = usable_token(self._read_token())
+                if current != token:
+                    self._tokens.append(current)
+            return token != self._tokens[-1]
+
     def _within_timeout(self, where: str, path: str, parameters: Mapping[str, str]) -> tuple[bytes, str]:
         """Fetch in a thread that is abandoned when the time is over, wherever it waits: for a name, TLS or a byte.
 
@@ -259,6 +273,7 @@ class CloudlockClient:
         with self._session.get(
             f"{self.base_url}/{path}",
             params=parameters,
+            headers={"Authorization": f"Bearer {self._tokens[-1]}"},
             stream=True,
             # A second longer than the whole request may take, whose error says more; then the thread ends as well.
             timeout=(min(_CONNECT_TIMEOUT, self._timeout), min(_READ_TIMEOUT, self._timeout + 1)),
@@ -270,9 +285,9 @@ class CloudlockClient:
                 try:
                     beginning = read_body(response, where, abandoned, _EXCERPT_BYTES)
                 except (urllib3.exceptions.HTTPError, OSError):
-                    beginning = b""  # the status has said what matters
+                    beginning = b""  # the status is enough
                 said = self.clean(message_of(beginning) or "") or self._excerpt(beginning)
-                raise failures.from_status(response.status_code, response.headers, said, where, self._token)
+                raise failures.from_status(response.status_code, response.headers, said, where, self._tokens)
             return read_body(response, where, abandoned), response.headers.get("Content-Type", "none")
 
     def _note_date(self, date: datetime | None) -> None:
@@ -282,13 +297,14 @@ class CloudlockClient:
             self.clock_skew = round((date - datetime.now(UTC)).total_seconds())
 
     def _excerpt(self, body: bytes) -> str:
-        """Clean the beginning of a body; where it is cut, half a token may stand."""
+        """Clean the beginning of a body, without its end, where a token may be cut off."""
         text = body[:_EXCERPT_BYTES].decode("utf-8", "replace")
-        return self.clean(text[: -8 * len(self._token)] if len(body) >= _EXCERPT_BYTES else text)
+        longest = max(map(len, self._tokens))
+        return self.clean(text[: -8 * longest] if len(body) >= _EXCERPT_BYTES else text)
 
     def clean(self, text: str, length: int = 200) -> str:
-        """Make what others said fit for a message or a log."""
-        return failures.clean(text, self._token, length)
+        """Make a text of the server fit for a message or a log."""
+        return failures.clean(text, self._tokens, length)
 
     def _wait_for_turn(self, dropped: threading.Event) -> None:
         """Keep the starts of requests apart, over all threads that use this client."""
@@ -307,7 +323,7 @@ class CloudlockClient:
         error = state.outcome.exception() if state.outcome else None
         with self._lock:
             self.retries += 1
-            if isinstance(error, CloudlockUnavailableError) and error.status == 429:
+            if isinstance(error, CloudlockUnavailableError) and error.status in (403, 429):
                 self.throttled += 1
                 self._next_start = max(self._next_start, time.monotonic() + state.upcoming_sleep)
         log.warning(

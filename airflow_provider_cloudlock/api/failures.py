@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -30,6 +30,11 @@ _REMAINING = ("RateLimit-Remaining", "X-RateLimit-Remaining")
 #: Larger numbers of seconds are instants of the Unix epoch: this is 2001, or a wait of 31 years.
 _EPOCH = 1e9
 
+#: What gateways that throttle with 403 write.
+_RATE_LIMIT = re.compile("rate.?(limit|exceeded)|too many|throttl", re.IGNORECASE)
+#: Message of http.client and urllib3 for a proxy's response to CONNECT.
+_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
+
 #: What an unusable proxy of the environment comes out as; the API's own address and a connection's proxy were checked.
 _BAD_PROXY = (
     requests.exceptions.InvalidProxyURL,
@@ -42,9 +47,10 @@ _BAD_PROXY = (
 _CLIENT_REFUSED = 888
 
 
-def clean(text: str, token: str, length: int = 200) -> str:
-    """Make a piece of a server's answer fit for a message: one line, no token, cut to ``length`` characters."""
-    text = _spellings(token).sub("***", text.replace(token, "***").replace(quote(token, safe=""), "***"))
+def clean(text: str, tokens: Iterable[str], length: int = 200) -> str:
+    """Make a piece of a response fit for a message: one line, no token, cut to ``length`` characters."""
+    for token in tokens:
+        text = _spellings(token).sub("***", text.replace(token, "***").replace(quote(token, safe=""), "***"))
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= length else text[:length] + "..."
 
@@ -98,19 +104,22 @@ def _seconds(value: str | None) -> float | None:
     return float(value) if re.fullmatch(r"\d{1,15}(\.\d+)?", value, re.ASCII) else None
 
 
-def from_status(status: int, headers: Mapping[str, str], said: str, where: str, token: str) -> CloudlockError:
-    """Turn an answer that is not 200 into an error.
+def from_status(
+    status: int, headers: Mapping[str, str], said: str, where: str, tokens: Iterable[str]
+) -> CloudlockError:
+    """Return the error for a response whose status is not 200.
 
-    :param status: the HTTP status.
-    :param headers: the answer's headers.
-    :param said: the server's words, cleaned.
+    :param status: HTTP status.
+    :param headers: response headers.
+    :param said: message or beginning of the body, cleaned.
     :param where: the request.
-    :param token: what must not be repeated.
+    :param tokens: access tokens to redact.
     """
     says = f" and says: {said.rstrip('. ')}" if said else ""
     answered = f"{where} was answered with status {status}{says}."
-    if status in _RETRYABLE or 500 <= status < 600:
-        delay = retry_after(headers, status)
+    delay = retry_after(headers, status)
+    is_throttled = status == 403 and ("Retry-After" in headers or delay is not None or _RATE_LIMIT.search(said))
+    if status in _RETRYABLE or is_throttled or 500 <= status < 600:
         asks = f" It asks to wait {delay:.0f} s." if delay is not None else ""
         return CloudlockUnavailableError(f"{answered}{asks} Try again later.", status, delay)
     if status == 401:
@@ -119,17 +128,21 @@ def from_status(status: int, headers: Mapping[str, str], said: str, where: str, 
             "(Settings > Authentication & API) and put it into the connection's password."
         )
     if status == 403:
+        page = " It is an HTML page, which a proxy of your network may have sent: allow the host there."
         return CloudlockAuthError(
             f"{answered} Cloudlock knows the token but refuses the call: check that this worker's public address is on "
             "the allow-list (Settings > Authentication & API) and that the licence covers this resource."
+            + (page if "html" in headers.get("Content-Type", "") else "")
         )
+    if status == 407:
+        return _refused_by_proxy(status, where)
     if status == _CLIENT_REFUSED:
         return CloudlockAuthError(
             f"{answered} Cloudlock uses this status for clients that it no longer serves: look for a newer version "
             "of airflow-provider-cloudlock, then ask Cloudlock support."
         )
     if 300 <= status < 400:
-        target = clean(headers.get("Location", "nowhere"), token)
+        target = clean(headers.get("Location", "nowhere"), tokens)
         return CloudlockConfigError(
             f"{answered} It redirects to {target}; redirects are never followed, so that the token goes to no other "
             "host. Correct the connection's host."
@@ -164,7 +177,10 @@ def from_exception(error: Exception, where: str) -> CloudlockError:
             "and HTTPS_PROXY."
         )
     if isinstance(error, requests.exceptions.ProxyError):
-        return CloudlockUnavailableError(f"{where}: the proxy refuses or cannot be reached. Check its address.")
+        refused = next(filter(None, (_REFUSED_TUNNEL.match(str(cause)) for cause in causes)), None)
+        if refused is not None:
+            return _refused_by_proxy(int(refused[1]), where)
+        return CloudlockUnavailableError(f"{where}: the proxy cannot be reached. Check its address.")
     if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
         return CloudlockUnavailableError(f"{where}: the host's name cannot be resolved. Check the connection's host.")
     if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -174,6 +190,22 @@ def from_exception(error: Exception, where: str) -> CloudlockError:
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return CloudlockUnavailableError(f"{where}: the connection was refused. Check the connection's host.")
     return CloudlockUnavailableError(f"{where}: the answer broke off ({type(causes[-1]).__name__}).")
+
+
+def _refused_by_proxy(status: int, where: str) -> CloudlockError:
+    if status == 407:
+        return CloudlockConfigError(
+            f"{where}: the proxy refuses its user or password, or asks for them (status 407). Correct the connection's "
+            "proxy, or the worker's HTTPS_PROXY. The request is not retried, as the account may get locked."
+        )
+    if status in _RETRYABLE or status >= 500:
+        return CloudlockUnavailableError(
+            f"{where}: the proxy cannot connect to this host (status {status}). Try again later."
+        )
+    return CloudlockConfigError(
+        f"{where}: the proxy refuses to connect to this host (status {status}), so nothing reached Cloudlock. Ask "
+        "those who run the proxy to allow it."
+    )
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -1,17 +1,38 @@
 """Commands of Airflow's command line.
 
 Airflow calls :func:`get_commands` for every ``airflow`` command, so it imports nothing that Airflow has not loaded. The
-module itself imports nothing, so that a task can import an audit or a plan without Airflow's command line.
+module itself imports the standard library alone: Airflow loads it while its configuration is still being set up, and a
+task can import an audit or a plan without Airflow's command line.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import ActionCommand, GroupCommand
 
 _DAY = "YYYY-MM-DD"
+
+
+def check_database_access() -> None:
+    """End ``airflow cloudlock`` with status 2 and an explanation if it is started inside a task.
+
+    Airflow replaces the address of its database in the environment of a task, and every ``airflow`` command fails on it
+    with status 1, which means findings here. Provider discovery is the only code of a provider that runs earlier.
+
+    :raises SystemExit: with status 2 in that case.
+    """
+    address = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")
+    if sys.argv[1:2] == ["cloudlock"] and address.startswith("airflow-db-not-allowed"):
+        sys.stderr.write(
+            "The command airflow cloudlock does not run inside a task, as tasks have no access to Airflow's database. "
+            "Call audit() of airflow_provider_cloudlock.cli.audit, or plan() of airflow_provider_cloudlock.cli.plan, "
+            "in a @task instead.\n"
+        )
+        raise SystemExit(2)
 
 
 def get_commands() -> list[GroupCommand]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
@@ -12,11 +13,12 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_cloudlock.api.query import Query
-from airflow_provider_cloudlock.connection import base_url
+from airflow_provider_cloudlock.connection import as_number, as_text, base_url, positive_number, whole_number
 from airflow_provider_cloudlock.exceptions import (
     CloudlockConfigError,
     CloudlockError,
     CloudlockResponseError,
+    CloudlockUnavailableError,
 )
 from airflow_provider_cloudlock.instants import check_window, parse_bound
 from airflow_provider_cloudlock.resources import Resource, resource_named
@@ -24,6 +26,8 @@ from airflow_provider_cloudlock.resources import Resource, resource_named
 # requests is imported when a client is created, as a DAG file is parsed without it.
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from airflow.sdk import Connection
 
     from airflow_provider_cloudlock.api.client import CloudlockClient
     from airflow_provider_cloudlock.api.pagination.reader import Reader
@@ -37,7 +41,16 @@ C = TypeVar("C", bound="Collector[Any]")
 DEFAULT_PAGE_SIZE = 10_000
 DEFAULT_CONNECTIONS = 4
 
-_FIELDS = ("page_size", "timeout", "max_connections", "requests_per_second", "tenant", "ca_bundle", "proxy")
+_FIELDS = (
+    "page_size",
+    "timeout",
+    "max_connections",
+    "requests_per_second",
+    "max_tasks",
+    "tenant",
+    "ca_bundle",
+    "proxy",
+)
 
 
 class CloudlockHook(BaseHook):
@@ -63,31 +76,31 @@ class CloudlockHook(BaseHook):
         """
         from airflow_provider_cloudlock.api.client import DEFAULT_TIMEOUT, CloudlockClient
 
-        connection = self.get_connection(self.cloudlock_conn_id)
+        connection, extra = self._read_connection(), self._extra
         if connection.conn_type not in ("", None, self.conn_type):
             # Its password belongs to another service.
             raise CloudlockConfigError(
                 f"{self.cloudlock_conn_id!r} is a connection of the type {connection.conn_type!r}. Give the id of one "
                 f"of the type {self.conn_type!r}."
             )
-        token = (connection.password or "").strip()
-        mask_secret(token)  # Airflow masks the password as it is stored, white space included
-        extra = self._extra
         if extra.get("proxy"):
             mask_secret(extra["proxy"])
+        rate = positive_number("requests_per_second", extra.get("requests_per_second"))
+        tasks = whole_number("max_tasks", as_number(extra.get("max_tasks")), 1)
         return CloudlockClient(
             base_url(connection.host, connection.port),
-            token,
-            timeout=_positive("timeout", extra.get("timeout")) or DEFAULT_TIMEOUT,
-            requests_per_second=_positive("requests_per_second", extra.get("requests_per_second")),
-            ca_bundle=_text("ca_bundle", extra.get("ca_bundle")),
-            proxy=_text("proxy", extra.get("proxy")),
+            _token(connection),
+            read_token=partial(self._read_token, connection.host, connection.port),
+            timeout=positive_number("timeout", extra.get("timeout")) or DEFAULT_TIMEOUT,
+            requests_per_second=rate and rate / (tasks or 1),
+            ca_bundle=as_text("ca_bundle", extra.get("ca_bundle")),
+            proxy=as_text("proxy", extra.get("proxy")),
         )
 
     @property
     def tenant(self) -> str:
         """Name of the Cloudlock tenant, by default the connection id."""
-        return _text("tenant", self._extra.get("tenant")) or self.cloudlock_conn_id
+        return as_text("tenant", self._extra.get("tenant")) or self.cloudlock_conn_id
 
     def get_conn(self) -> CloudlockClient:
         """Return the API client of the connection."""
@@ -104,10 +117,10 @@ class CloudlockHook(BaseHook):
         from airflow_provider_cloudlock.api.endpoint import Endpoint
         from airflow_provider_cloudlock.api.pagination.reader import Reader
 
-        size = _whole("page_size", page_size, 1, resource.page_cap)
+        size = whole_number("page_size", page_size, 1, resource.page_cap)
         if size is None:
-            size = _whole("page_size", _number(self._extra.get("page_size")), 1)
-        connections = _whole("max_connections", _number(self._extra.get("max_connections")), 1, 16)
+            size = whole_number("page_size", as_number(self._extra.get("page_size")), 1)
+        connections = whole_number("max_connections", as_number(self._extra.get("max_connections")), 1, 16)
         endpoint = Endpoint(
             self.client,
             resource,
@@ -152,8 +165,8 @@ class CloudlockHook(BaseHook):
 
         found = resource_named(resource)
         query = _query(found, created_after, created_before, status, start_time, order)
-        wanted = _whole("limit", limit, 1)
-        skip = _whole("offset", offset, 0) or 0
+        wanted = whole_number("limit", limit, 1)
+        skip = whole_number("offset", offset, 0) or 0
         reader = self.reader(found, RecordFormat(found), page_size)
         return _records(reader, query, wanted, skip)
 
@@ -196,13 +209,48 @@ class CloudlockHook(BaseHook):
         self.client.attempts = 1  # somebody waits for the response
         return self.count("threats")
 
+    def _read_connection(self) -> Connection:
+        try:
+            return self.get_connection(self.cloudlock_conn_id)
+        except AirflowNotFoundException:
+            raise AirflowNotFoundException(
+                f"Airflow has no connection {self.cloudlock_conn_id!r}, or cannot read it. Create one of the type "
+                f"{self.hook_name} (conn_type {self.conn_type!r}) with the API server as host and the access token as "
+                "password, or correct cloudlock_conn_id."
+            ) from None
+
+    def _read_token(self, host: str | None, port: int | None) -> str:
+        """Return the token that the connection contains now.
+
+        :param host: host of the connection that the client was made of.
+        :param port: its port.
+        :raises CloudlockUnavailableError: if anything but the password changed, as the client uses the rest.
+        """
+        current = self._read_connection()
+        if (host, port, self._extra) != (current.host, current.port, self._fields(current)):
+            raise CloudlockUnavailableError(
+                f"Cloudlock refuses the access token, and the connection {self.cloudlock_conn_id!r} was changed while "
+                "the task was running. A retry uses the connection as it is now."
+            )
+        return _token(current)
+
     @cached_property
     def _extra(self) -> dict[str, Any]:
-        extra = {
-            name: value
-            for name, value in self.get_connection(self.cloudlock_conn_id).extra_dejson.items()
-            if value not in (None, "")
-        }
+        return self._fields(self._read_connection())  # without the connection itself, which contains the token
+
+    def _fields(self, connection: Connection) -> dict[str, Any]:
+        """Return the extra fields of a connection."""
+        try:
+            extra = json.loads(connection.extra or "{}")
+        except ValueError:
+            extra = None
+        if not isinstance(extra, dict):
+            # The extra is not quoted, as it may contain the proxy's password.
+            raise CloudlockConfigError(
+                f"The extra of the connection {self.cloudlock_conn_id!r} is not a JSON object. Give one such as "
+                '{"requests_per_second": 2}, or leave it empty.'
+            )
+        extra = {name: value for name, value in extra.items() if value not in (None, "")}
         unknown = sorted(set(extra) - set(_FIELDS))
         if unknown:
             raise CloudlockConfigError(
@@ -210,6 +258,13 @@ class CloudlockHook(BaseHook):
                 f"Known fields: {', '.join(_FIELDS)}."
             )
         return extra
+
+
+def _token(connection: Connection) -> str:
+    """Return the token of a connection, masked: Airflow masks the password as it is stored, white space included."""
+    token = (connection.password or "").strip()
+    mask_secret(token)
+    return token
 
 
 def _records(
@@ -261,41 +316,6 @@ def _query(
         start=start,
         end=end,
         filters={} if value is None or resource.status is None else {resource.status: value},
-        lookback=_whole("start_time", start_time, 1),
+        lookback=whole_number("start_time", start_time, 1),
         order=order,
     )
-
-
-def _whole(name: str, value: object, least: int, most: int | None = None) -> int | None:
-    if value is None:
-        return None
-    if type(value) is not int or value < least or (most is not None and value > most):
-        bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        raise CloudlockConfigError(f"{name}={value!r} is not a whole number {bounds}.")
-    return value
-
-
-def _positive(name: str, value: object) -> float | None:
-    number = _number(value)
-    if number is None:
-        return None
-    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number < float("inf"):
-        raise CloudlockConfigError(f"The connection's {name}={value!r} is not a positive number.")
-    return float(number)
-
-
-def _number(value: object) -> object:
-    """Convert a text to a number, as a connection URI has only texts; return any other value unchanged."""
-    if isinstance(value, str):
-        for kind in (int, float):
-            try:
-                return kind(value)
-            except ValueError:
-                continue
-    return value
-
-
-def _text(name: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise CloudlockConfigError(f"The connection's {name} must be a text.")
-    return value

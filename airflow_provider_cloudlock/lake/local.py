@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+#: Errors of ``fsync`` on file systems that do not support it on folders, such as some of network disks. PostgreSQL
+#: ignores the first two there, too.
+_NO_FSYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 #: Seconds after which the holder of a lock is taken to hang; publishing a file takes far less.
 _LOCK_TIMEOUT = 60.0
 
@@ -69,6 +73,9 @@ def replace(local: Path, target: Path, staging: Path) -> None:
     handle = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(handle)  # the rename itself
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
     finally:
         os.close(handle)
 

@@ -86,6 +86,7 @@ class Publisher:
         self._tenant = tenant
         self._status = status
         self._on_vanished = on_vanished
+        self._is_own = False  # whether a receipt of this tenant was seen, or the destination has none
 
     def standing(
         self,
@@ -100,24 +101,47 @@ class Publisher:
         versions = self.store.versions({day: object_path(self._resource, day) for day in days})
 
         def look(day: date) -> Standing:
-            found = self.store.read(receipt_path(self._resource, day))
-            receipt = Receipt.parse(found[0].decode("utf-8", "replace")) if found else None
-            if receipt is not None and receipt.tenant != self._tenant:
-                raise CloudlockConfigError(
-                    f"The destination {self.store.path('').rstrip('/')} holds data of the Cloudlock tenant "
-                    f"{receipt.tenant!r}, and this connection is one of {self._tenant!r}. Give each tenant a "
-                    "destination of its own. If only the connection id changed, set the field 'tenant' in the "
-                    f"connection's extra to {receipt.tenant!r}."
-                )
+            receipt, version = self._receipt(receipt_path(self._resource, day))
             has_quarantine = receipt is not None and receipt.quarantined + receipt.rejected > 0
-            return Standing(versions[day], receipt, found[1] if found else None, has_quarantine)
+            return Standing(versions[day], receipt, version, has_quarantine)
 
         published = [day for day in days if day in versions]
         standing = dict.fromkeys(days, Standing()) | dict(each(look, published))
+        self._is_own = self._is_own or any(each.receipt for each in standing.values())
         unknown = {day: quarantine_path(self._resource, day) for day in days if standing[day].receipt is None}
-        for day in self.store.versions(unknown) if unknown else ():
+        quarantined: Iterable[date] = self.store.versions(unknown) if unknown and self._is_own else ()
+        if not self._is_own:
+            files = self.store.metadata()
+            self._check_owner(files)
+            quarantined = [day for day, path in unknown.items() if path in files]
+        for day in quarantined:
             standing[day] = replace(standing[day], has_quarantine=True)
         return standing
+
+    def _check_owner(self, files: Iterable[str]) -> None:
+        """Check the tenant of the destination by its newest receipt, as the days to extract have none.
+
+        :raises CloudlockConfigError: if it belongs to another tenant.
+        """
+        folder = receipt_path(self._resource, date.min).rpartition("/")[0]
+        paths = sorted((path for path in files if path.startswith(f"{folder}/")), reverse=True)
+        self._is_own = any(self._receipt(path)[0] for path in paths) or not paths
+
+    def _receipt(self, path: str) -> tuple[Receipt | None, str | None]:
+        """Return a receipt and its version, None for a receipt that cannot be read and for one that does not exist.
+
+        :raises CloudlockConfigError: if it is of another tenant.
+        """
+        found = self.store.read(path)
+        receipt = Receipt.parse(found[0].decode("utf-8", "replace")) if found else None
+        if receipt is not None and receipt.tenant != self._tenant:
+            raise CloudlockConfigError(
+                f"The destination {self.store.path('').rstrip('/')} holds data of the Cloudlock tenant "
+                f"{receipt.tenant!r}, and this connection is one of {self._tenant!r}. Give each tenant a "
+                "destination of its own. If only the connection id changed, set the field 'tenant' in the "
+                f"connection's extra to {receipt.tenant!r}."
+            )
+        return receipt, found[1] if found else None
 
     def publish(self, day: date, records: DayRecords, standing: Standing) -> Published:
         """Make the records of a day visible, or leave the object alone if it holds just these.

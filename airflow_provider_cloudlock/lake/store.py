@@ -16,14 +16,16 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError
 from airflow_provider_cloudlock.lake import local as disk
 from airflow_provider_cloudlock.lake.conditional_put import (
+    ANY,
     NoConditionsError,
     PreconditionFailedError,
+    billed,
+    check_options,
     conditional_put,
-    has_bucket,
     unquoted,
 )
 from airflow_provider_cloudlock.lake.days import common_prefix
-from airflow_provider_cloudlock.lake.store_errors import explained, failure, failures, is_refusal, temporary
+from airflow_provider_cloudlock.lake.store_errors import explained, failure, failures, is_denied, temporary
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -39,10 +41,16 @@ class Store:
     :param root: the folder as the filesystem spells it.
     :param path: the folder as the user spells it, with the Airflow connection.
     :param uri: the plain address of the folder, which other tools understand.
+    :param write_options: options of every write, in the terms of the store's API, such as the key that encrypts.
+    :raises CloudlockConfigError: if the store does not have one of the options.
     """
 
-    def __init__(self, fs: AbstractFileSystem, root: str, path: str, uri: str) -> None:
-        self._fs = fs
+    def __init__(
+        self, fs: AbstractFileSystem, root: str, path: str, uri: str, write_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._options = write_options or {}
+        check_options(fs, self._options)
+        self._fs = billed(fs, self._options)
         self._root = root.rstrip("/")
         self._spelled = path.rstrip("/")
         self._uri = uri.rstrip("/")
@@ -89,16 +97,23 @@ class Store:
         found = self._find(*common_prefix(files.values()).rsplit("/", 1))
         return {day: self._version(found[file]) for day, file in files.items() if file in found}
 
-    def _find(self, folder: str, prefix: str) -> dict[str, Mapping[str, Any]]:
+    def metadata(self) -> set[str]:
+        """Return the paths of all receipts and files in quarantine, in one call on an object store."""
+        folders = [""] if self._conditional else ["/_receipts", "/_quarantine"]
+        found = [path for folder in folders for path in self._find(f"{self._root}{folder}", "_")]
+        return {path.removeprefix(f"{self._root}/") for path in found}
+
+    def _find(self, folder: str, prefix: str) -> Mapping[str, Mapping[str, Any]]:
         """Return information on the files below a folder whose names begin like this, maybe on others too."""
         self._fs.invalidate_cache()
-        options = {"prefix": prefix} if self._conditional else {}
         try:
-            found: dict[str, Mapping[str, Any]] = self._fs.find(folder, detail=True, **options)
-            if found or has_bucket(self._fs, self._root.split("/", 1)[0]):
+            if self._conditional:  # listing a bucket that does not exist raises
+                return self._conditional.find(self._fs, folder, prefix)
+            found: Mapping[str, Mapping[str, Any]] = self._fs.find(folder, detail=True)
+            if found or self._fs.exists(self._root.split("/", 1)[0] or "/"):
                 return found
         except failures() as error:
-            if not is_refusal(error):
+            if not is_denied(error):
                 raise failure(self._spelled, "listed", error) from error
             raise self._unusable() from error
         raise self._unusable()
@@ -106,20 +121,29 @@ class Store:
     def _unusable(self) -> CloudlockConfigError:
         return CloudlockConfigError(
             f"The destination {self._spelled} cannot be used: its folder cannot be written, or its bucket does not "
-            "exist or may not be listed. Create it, or correct the destination or its connection."
+            "exist or may not be listed. Create it, or allow its connection to list it; the right to list below the "
+            "folder suffices. Or correct the destination or its connection."
         )
 
     def version(self, relative: str) -> str | None:
-        """Return the version of a file, None if it does not exist."""
-        self._invalidate_cache(relative)
-        with explained(self.path(relative), "looked at"):
-            found = self._info(self._file(relative))
+        """Return the version of a file, None if it does not exist.
+
+        An object is looked up in a listing: to a HEAD request for one that does not exist, S3 and Google Cloud Storage
+        respond with 403 if the connection may list below the destination only.
+        """
+        path = self._file(relative)
+        if self._conditional:
+            found = self._find(*path.rsplit("/", 1)).get(path)
+        else:
+            self._invalidate_cache(relative)
+            with explained(self.path(relative), "looked at"):
+                found = self._info(path)
         return self._version(found) if found else None
 
     def get(self, relative: str, local: Path) -> bool:
         """Fetch a file and return whether it exists."""
         self._invalidate_cache(relative)
-        with explained(self.path(relative), f"fetched to {local.parent}"), suppress(FileNotFoundError):
+        with explained(self.path(relative), f"fetched to {local.parent}"), self._unless_missing(relative):
             self._fs.get_file(self._file(relative), str(local))
             return True
         return False
@@ -128,7 +152,7 @@ class Store:
         """Return the content of a file and its version, None if it does not exist."""
         path = self._file(relative)
         self._invalidate_cache(relative)
-        with explained(self.path(relative), "read"), suppress(FileNotFoundError):
+        with explained(self.path(relative), "read"), self._unless_missing(relative):
             if self._conditional:
                 content, version = self._conditional.get(self._fs, path)
                 if version:
@@ -153,7 +177,7 @@ class Store:
         """
         if self._conditional:
             with suppress(NoConditionsError), explained(self.path(relative), "written"):
-                return self._conditional.put(self._fs, local, self._file(relative), expected)
+                return self._conditional.put(self._fs, local, self._file(relative), expected, self._options)
         with self._locked(lock):
             if self.version(relative) != expected:
                 raise PreconditionFailedError
@@ -196,10 +220,23 @@ class Store:
         with explained(self.path(relative), "written"):
             if self._local:
                 disk.replace(local, Path(self._file(relative)), self._staging(relative))
+            elif self._conditional and self._options:
+                self._conditional.put(self._fs, local, self._file(relative), ANY, self._options)
             else:
                 # s3fs sends large files in parts, which stay in the bucket if one of them fails.
                 options = {"chunksize": _LARGEST_S3_PUT} if "s3" in self._fs.protocol else {}
                 self._fs.put_file(str(local), self._file(relative), **options)
+
+    @contextmanager
+    def _unless_missing(self, relative: str) -> Iterator[None]:
+        """Suppress the error of reading a file that does not exist."""
+        try:
+            with suppress(FileNotFoundError):
+                yield
+        except failures() as error:
+            # S3 and Google Cloud Storage respond with 403, not 404, if the connection may list below a folder only.
+            if not (self._conditional and is_denied(error) and self.version(relative) is None):
+                raise
 
     @contextmanager
     def _locked(self, folder: str) -> Iterator[None]:

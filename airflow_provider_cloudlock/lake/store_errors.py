@@ -15,7 +15,8 @@ from typing import Any
 
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError, CloudlockUnavailableError
 
-#: Exceptions of store libraries that are not OSErrors. A library that is not loaded raises none.
+#: Exceptions of store libraries that are not OSErrors. A library that is not loaded raises none. adlfs and gcsfs also
+#: raise RuntimeError and ValueError.
 _OF_LIBRARIES = (
     ("aiohttp", "ClientError"),
     ("azure.core.exceptions", "AzureError"),
@@ -29,35 +30,53 @@ _REFUSED = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG),
     *(errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
 )
-#: Error codes of S3 for credentials that expired while the task was running: the next try gets new ones.
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException")
+#: Error codes of S3 with a status that is otherwise permanent: credentials that expired while the task was running, for
+#: which the next try gets new ones, and requests that were damaged on their way.
+_TEMPORARY = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "BadDigest", "IncompleteBody")
+#: Statuses below 500 after which a later try may succeed.
+_TEMPORARY_STATUS = (307, 408, 409, 412, 425, 429)
+#: Exceptions of botocore for settings that it rejects before it sends a request.
+_REJECTED = {
+    *("EndpointProviderError", "InvalidRegionError", "NoRegionError"),
+    *("ParamValidationError", "PartialCredentialsError", "ProfileNotFound"),
+}
 
 
 def failures() -> tuple[type[Exception], ...]:
     """Return the exceptions that an operation of a store may raise."""
     loaded = ((sys.modules[module], name) for module, name in _OF_LIBRARIES if module in sys.modules)
-    return (OSError, *(getattr(module, name) for module, name in loaded))
+    return (OSError, RuntimeError, ValueError, *(getattr(module, name) for module, name in loaded))
 
 
 def code(error: BaseException) -> str:
     """Return the store's error code, else the HTTP status, else the text of ``errno`` or the exception's name."""
-    known = _s3(error).get("Error", {}).get("Code") or getattr(error, "error_code", None) or _status(error)
+    known = _s3(error).get("Error", {}).get("Code") or getattr(_origin(error), "error_code", None) or _status(error)
     if known:
         return str(getattr(known, "value", known))
     number = getattr(error, "errno", None)
     return os.strerror(number) if number else type(error).__name__
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether a store or a disk refuses permanently, so that somebody has to fix something."""
+def is_denied(error: BaseException) -> bool:
+    """Whether a file, folder or bucket does not exist, or access to it is denied permanently."""
     found = code(error)
-    if found in _EXPIRED:
+    if found in _TEMPORARY:
         return False
     return (
         isinstance(error, PermissionError | FileNotFoundError)
         or getattr(error, "errno", None) in _REFUSED
         or _status(error) in (401, 403, 404)
         or found.startswith("KMS.")
+    )
+
+
+def _is_rejected(error: BaseException) -> bool:
+    """Whether a store, or its library, rejects a request in a way that a retry does not change."""
+    status = _status(error)
+    if status is None:
+        return type(error) is ValueError or not _REJECTED.isdisjoint(each.__name__ for each in type(error).__mro__)
+    return code(error) not in _TEMPORARY and (
+        status in (501, 505) or (300 <= status < 500 and status not in _TEMPORARY_STATUS)
     )
 
 
@@ -72,6 +91,8 @@ def explained(uri: str, done: str) -> Iterator[None]:
     """
     try:
         yield
+    except CloudlockError:
+        raise
     except failures() as error:
         if getattr(error, "errno", None) in _FULL:
             raise _full(f"{uri} could not be {done}", error) from error
@@ -90,16 +111,31 @@ def failure(uri: str, done: str, error: BaseException) -> CloudlockError:
             f"{what}: another process on this machine has held the lock of the folder for far longer than publishing "
             "a file takes. The existing files are unchanged. Kill the other process if it hangs, then retry."
         )
-    if is_refusal(error):
+    if is_denied(error):
         return CloudlockConfigError(
             f"{what}: this is not allowed, or not possible there. The existing files are unchanged. Allow the "
             "destination's connection, or the worker's user, to list, read, write and remove files there and to use "
             "the key that encrypts them; or correct the destination."
         )
+    if _is_rejected(error):
+        return CloudlockConfigError(
+            f"{what}: the store rejects the request, and would reject a retry. The existing files are unchanged. "
+            f"{_hint(error)}"
+        )
     return CloudlockUnavailableError(
         f"{what}: the store failed, or could not be reached. The existing file is unchanged, or was replaced as a "
         "whole. Try again later; a retry finds out which."
     )
+
+
+def _hint(error: BaseException) -> str:
+    if _s3(error) or type(error).__module__.startswith("botocore."):
+        return (
+            "Check the bucket's name, and in the extra of the destination's Airflow connection region_name, "
+            "endpoint_url and write_options. A server other than Amazon's may also need "
+            '{"config_kwargs": {"request_checksum_calculation": "when_required"}}.'
+        )
+    return "Check the destination, its Airflow connection, and write_options in the extra of that connection."
 
 
 @contextmanager
@@ -137,8 +173,14 @@ def _s3(error: BaseException) -> dict[str, Any]:
 
 def _status(error: BaseException) -> int | None:
     """Return the HTTP status that an error was raised for, None if there is none."""
-    if str(error).startswith("Forbidden"):  # gcsfs reports no more
-        return 403
-    status = _s3(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
-    known = (status, *(getattr(error, name, None) for name in ("status_code", "code", "status")))
+    for text, status in (("Forbidden", 403), ("Bad Request", 400), ("Bucket is requester pays", 400)):
+        if str(error).startswith(text):  # gcsfs reports no more
+            return status
+    first = _s3(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    known = (first, *(getattr(_origin(error), name, None) for name in ("status_code", "code", "status")))
     return next((int(each) for each in known if str(each).isdigit()), None)
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return the error of Azure's client that adlfs wraps in a RuntimeError, else the error itself."""
+    return error.__cause__ if type(error) is RuntimeError and error.__cause__ else error

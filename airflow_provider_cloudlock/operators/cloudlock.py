@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockError
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
 from airflow_provider_cloudlock.instants import midnight
-from airflow_provider_cloudlock.operators.events import announce
+from airflow_provider_cloudlock.operators.events import announce, check_outlets
+from airflow_provider_cloudlock.operators.parameters import is_given, is_rendered, one_of, whole_number
 from airflow_provider_cloudlock.operators.window import window_of
 from airflow_provider_cloudlock.resources import resource_named
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from airflow_provider_cloudlock.lake.publish import OnVanished
     from airflow_provider_cloudlock.lake.receipt import Receipt
     from airflow_provider_cloudlock.operators.lineage import Lineage
+    from airflow_provider_cloudlock.resources import Resource
+
+#: How parameters are read that have more to them than text. Those that are no templates are read at DAG parse, too.
+_READ: dict[str, Callable[[object], Any]] = {
+    "resource": lambda value: resource_named(value if is_given(value) else "threats"),
+    "refresh_days": lambda value: whole_number("refresh_days", value, 0, 9_999) or 0,
+    "page_size": lambda value: whole_number("page_size", value, 1),
+    "on_vanished": lambda value: one_of("on_vanished", value, ("keep", "drop", "fail")),
+    "max_quarantined": lambda value: whole_number("max_quarantined", value, 0) or 0,
+}
 
 
 class CloudlockToObjectStorageOperator(BaseOperator):
@@ -47,12 +58,15 @@ class CloudlockToObjectStorageOperator(BaseOperator):
     :param refresh_days: UTC days before the window that are extracted again, so that later dismissals arrive
         (templated).
     :param status: ``Active`` or ``Dismissed`` to extract only these (templated). They need a destination of their own.
-    :param page_size: records per request, None for what the connection says, else 10,000.
+    :param page_size: records per request (templated). The default is that of the connection, else 10,000.
     :param on_vanished: what becomes of a published record that Cloudlock no longer lists: ``keep`` it, ``drop`` it,
-        or ``fail``. None means ``keep``, or ``drop`` with a ``status``, as records leave a status.
+        or ``fail`` (templated). The default is ``keep``, or ``drop`` with a ``status``, as records leave a status.
     :param max_quarantined: the most records of a day that may be quarantined because they have no id or no creation
-        time; the task fails if there are more.
+        time; the task fails if there are more (templated).
     :param cloudlock_conn_id: the connection to Cloudlock (templated).
+
+    A parameter that is rendered to nothing or to ``None`` is not given: its default applies.
+
     :return: ``{"resource", "window", "rows", "slices"}``. There is a slice per day, with ``window``, ``path``, ``uri``,
         ``rows``, ``bytes``, ``changed``, ``proof``, ``sha256``, ``vanished_kept`` and ``quarantined``. The same is the
         extra of the event of every outlet asset. No event is emitted if nothing changed; in the run of a partition that
@@ -68,6 +82,9 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         "created_before",
         "refresh_days",
         "status",
+        "page_size",
+        "on_vanished",
+        "max_quarantined",
         "cloudlock_conn_id",
     )
     ui_color = "#c9e7f5"
@@ -81,13 +98,13 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         *,
         destination: str,
         resource: str = "threats",
-        created_after: str | datetime | None = None,
-        created_before: str | datetime | None = None,
-        refresh_days: int | str = 0,
+        created_after: str | int | date | datetime | None = None,
+        created_before: str | int | date | datetime | None = None,
+        refresh_days: int | str | None = 0,
         status: str | None = None,
-        page_size: int | None = None,
-        on_vanished: OnVanished | None = None,
-        max_quarantined: int = 0,
+        page_size: int | str | None = None,
+        on_vanished: str | None = None,
+        max_quarantined: int | str | None = 0,
         cloudlock_conn_id: str = CloudlockHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -102,10 +119,9 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         self.on_vanished = on_vanished
         self.max_quarantined = max_quarantined
         self.cloudlock_conn_id = cloudlock_conn_id
-        if on_vanished not in (None, "keep", "drop", "fail"):
-            raise CloudlockConfigError(f"Unknown on_vanished={on_vanished!r}. Give keep, drop or fail.")
-        if type(max_quarantined) is not int or max_quarantined < 0:
-            raise CloudlockConfigError(f"max_quarantined={max_quarantined!r} is not a whole number of at least 0.")
+        # A mapped operator is instantiated when its task runs, where only execute() can raise final errors.
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            self._check_parameters()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Extract the window."""
@@ -133,9 +149,8 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         return facets_of(self._lineage)
 
     def _execute(self, context: Context) -> dict[str, Any]:
-        resource = resource_named(self.resource)
-        status = resource.status_value(self.status)
-        on_vanished = self.on_vanished or ("keep" if status is None else "drop")
+        resource, status = self._read("resource"), self._status()
+        on_vanished: OnVanished = self._read("on_vanished") or ("keep" if status is None else "drop")
         if status is not None and on_vanished == "keep":
             raise CloudlockConfigError(
                 f"status={status!r} with on_vanished='keep' would keep every record that leaves that status. Leave out "
@@ -143,6 +158,7 @@ class CloudlockToObjectStorageOperator(BaseOperator):
             )
         run_window = window_of(context, self.created_after, self.created_before)
         start, end = self._first_day(run_window[0]), run_window[1]
+        page_size, max_quarantined = self._read("page_size"), self._read("max_quarantined")
 
         from airflow_provider_cloudlock.lake.memory import limit_malloc_arenas
 
@@ -155,16 +171,18 @@ class CloudlockToObjectStorageOperator(BaseOperator):
         from airflow_provider_cloudlock.operators.lineage import Lineage
 
         layout = Layout.of(resource)
-        hook = CloudlockHook(self.cloudlock_conn_id)
+        conn_id = self.cloudlock_conn_id
+        hook = CloudlockHook(conn_id if is_given(conn_id) else CloudlockHook.default_conn_name)
         with closing(hook.client):
-            reader = hook.reader(resource, ArrowFormat(layout), self.page_size)
+            reader = hook.reader(resource, ArrowFormat(layout), page_size)
             store = store_at(self.destination)
             store.check()
             publisher = Publisher(store, layout, hook.tenant, status, on_vanished)
             filters = {resource.status: status} if resource.status and status else {}
-            extraction = Extraction(reader, publisher, hook.tenant, status, filters, self.max_quarantined)
+            extraction = Extraction(reader, publisher, hook.tenant, status, filters, max_quarantined)
             api = f"{hook.client.base_url}/{resource.path}"
             lineage = self._lineage = Lineage(api, self.destination, layout, start, end)
+            check_outlets(self.outlets, context, lineage.uri)
             receipts: dict[date, Receipt] = {}
             for day, receipt in extraction.run(start, end):
                 receipts[day] = receipt
@@ -185,15 +203,30 @@ class CloudlockToObjectStorageOperator(BaseOperator):
                 "rows": sum(receipt.rows for receipt in receipts.values()),
                 "slices": [receipt.summary() for receipt in receipts.values()],
             }
-            announce(self, context, run_window, result, receipts, extraction.note_announced)
+            announce(self, context, run_window, lineage.uri, result, receipts, extraction.note_announced)
         return result
+
+    def _check_parameters(self) -> None:
+        """Check what is known when the DAG is parsed."""
+        check_outlets(self.outlets)
+        for name in _READ:
+            if is_rendered(getattr(self, name)):
+                self._read(name)
+        if is_rendered(self.resource) and is_rendered(self.status):
+            self._status()
+
+    def _read(self, name: str) -> Any:
+        """Return the value of a parameter, its default if it is not given."""
+        return _READ[name](getattr(self, name))
+
+    def _status(self) -> str | None:
+        resource: Resource = self._read("resource")
+        return resource.status_value(self.status if is_given(self.status) else None)
 
     def _first_day(self, start: datetime) -> datetime:
         """Return where the extraction begins: with the first day to refresh, else with the window."""
-        text = str(self.refresh_days)
-        if isinstance(self.refresh_days, bool) or not (text.isascii() and text.isdigit()) or len(text) > 4:
-            raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} is not a whole number from 0 to 9999.")
+        days = self._read("refresh_days")
         try:
-            return midnight(start) - timedelta(days=int(text)) if int(text) else start
+            return midnight(start) - timedelta(days=days) if days else start
         except OverflowError:
-            raise CloudlockConfigError(f"refresh_days={self.refresh_days!r} reaches before the year 1.") from None
+            raise CloudlockConfigError(f"refresh_days={days!r} reaches before the year 1.") from None

@@ -33,7 +33,7 @@ _LONGEST_URI = 1500
 
 
 class Lineage:
-    """What a task has read and written so far, without any secret.
+    """What a task has read and written so far, without any secret. Its ``uri`` is that of the resource's folder.
 
     :param api: URL of the endpoint.
     :param destination: destination as the user spells it; its store was opened before.
@@ -47,7 +47,7 @@ class Lineage:
         self._source = f"{url.scheme}://{url.netloc}", url.path.lstrip("/")
         self._path = ObjectStoragePath(destination)
         self._folder = namespace, name = _address(self._path, layout.resource.name)
-        self._uri = quote(f"{namespace}/{name}" if "://" in namespace else f"{namespace}://{name}", safe=_PLAIN)
+        self.uri = quote(f"{namespace}/{name}" if "://" in namespace else f"{namespace}://{name}", safe=_PLAIN)
         self._layout = layout
         self._start = start
         self._end = end
@@ -61,10 +61,10 @@ class Lineage:
         is not loaded, there is no reader, and creating the collector would import some 200 modules for nothing.
         """
         self._receipts.append(receipt)
-        if receipt.changed and len(self._uri) <= _LONGEST_URI and "airflow.sdk.lineage" in sys.modules:
+        if receipt.changed and len(self.uri) <= _LONGEST_URI and "airflow.sdk.lineage" in sys.modules:
             from airflow.sdk.lineage import get_hook_lineage_collector
 
-            get_hook_lineage_collector().add_output_asset(context=self._path, uri=self._uri)
+            get_hook_lineage_collector().add_output_asset(context=self._path, uri=self.uri)
 
     def facets(self) -> OperatorLineage[Any, Any]:
         """Return the API as input, and the resource's folder as output if a day was published.

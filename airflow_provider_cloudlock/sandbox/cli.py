@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from airflow_provider_cloudlock.sandbox.control import PREFIX
 from airflow_provider_cloudlock.sandbox.query import MAX_LIMIT
 from airflow_provider_cloudlock.sandbox.server import THREATS, Sandbox
 
 LOOPBACK = "127.0.0.1"
+CHANGES = ("dismiss?id=…&reason=Known", "add", "delete?id=…")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +104,9 @@ def _greeting(sandbox: Sandbox) -> str:
         "",
         "Try it:",
         f"  curl -H {authorization} '{sandbox.url}{THREATS}?limit=2&order=created_at'",
+        "",
+        "Change it, with an id that the first command prints:",
+        *(f"  curl -X POST -H {authorization} '{sandbox.url}{PREFIX}{change}'" for change in CHANGES),
         "",
         "Use it in Airflow:",
         f"  export AIRFLOW_CONN_CLOUDLOCK_DEFAULT={shlex.quote(sandbox.connection_json())}",

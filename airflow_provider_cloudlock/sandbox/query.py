@@ -72,34 +72,36 @@ def parse_query(parameters: Sequence[tuple[str, str]], now: datetime.datetime, p
         raise BadParameter("A parameter was given twice.")
     if unknown := sorted(set(given) - set(PARAMETERS)):
         raise BadParameter(f"Unknown parameter {unknown[0]!r}. Known are: {', '.join(PARAMETERS)}.")
-    limit = _whole(given, "limit", 1, MAX_LIMIT)
-    after = _instant(given, "created_after")
-    days = _whole(given, "start_time", 1, 36_500)
+    limit = parse_whole(given, "limit", 1, MAX_LIMIT)
+    after = parse_instant(given, "created_after")
+    days = parse_whole(given, "start_time", 1, 36_500)
     if days is not None:
         back = now - datetime.timedelta(days=days)
         after = back if after is None else max(after, back)
     order, descending = _order(given)
     return Query(
         limit=min(DEFAULT_LIMIT if limit is None else limit, page_cap),
-        offset=_whole(given, "offset", 0, 2**31 - 1) or 0,
+        offset=parse_whole(given, "offset", 0, 2**31 - 1) or 0,
         created_after=after,
-        created_before=_instant(given, "created_before"),
+        created_before=parse_instant(given, "created_before"),
         status=_status(given),
         order=order,
         descending=descending,
     )
 
 
-def _whole(given: dict[str, str], name: str, low: int, high: int) -> int | None:
+def parse_whole(given: dict[str, str], name: str, low: int, high: int) -> int | None:
+    """Read a whole number, None if it is not given."""
     text = given.get(name)
     if text is None:
         return None
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
+    if not re.fullmatch(r"[0-9]{1,15}", text) or not low <= int(text) <= high:
         raise BadParameter(f"{name} must be a whole number from {low} to {high}, not {text!r}.")
     return int(text)
 
 
-def _instant(given: dict[str, str], name: str) -> datetime.datetime | None:
+def parse_instant(given: dict[str, str], name: str) -> datetime.datetime | None:
+    """Read an instant, None if it is not given."""
     text = given.get(name)
     if text is None:
         return None

@@ -14,6 +14,7 @@ from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_cloudlock.resources import resource_named
+from airflow_provider_cloudlock.sandbox import control
 from airflow_provider_cloudlock.sandbox.anomalies import Anomaly
 from airflow_provider_cloudlock.sandbox.query import MAX_LIMIT, BadParameter, Query, parse_query
 from airflow_provider_cloudlock.sandbox.tenant import Tenant, instant, utc
@@ -114,7 +115,8 @@ class Sandbox:
 
     def connection_json(self) -> str:
         """Return the Airflow connection, as AIRFLOW_CONN_CLOUDLOCK_DEFAULT wants it."""
-        return json.dumps({"conn_type": "cloudlock", "host": self.url, "password": self.token})
+        extra = {"tenant": "sandbox"}
+        return json.dumps({"conn_type": "cloudlock", "host": self.url, "password": self.token, "extra": extra})
 
     @property
     def now(self) -> datetime.datetime:
@@ -173,6 +175,21 @@ class Sandbox:
         now = self.now
         self._tenant.dismiss(anomaly_id, reason, instant(at or now), instant(now))
 
+    def add(self, created_at: datetime.datetime | None = None) -> Anomaly:
+        """Add an active anomaly, and return it.
+
+        :param created_at: its creation time; by default now. An earlier one makes it a late arrival.
+        """
+        now = self.now
+        return self._tenant.add(instant(created_at or now), instant(now))
+
+    def delete(self, anomaly_id: int) -> None:
+        """Delete an anomaly.
+
+        :param anomaly_id: which one
+        """
+        self._tenant.delete(anomaly_id, instant(self.now))
+
     def _answer(self, method: str, target: str, authorization: str | None) -> tuple[HTTPStatus, bytes]:
         url = urlsplit(target)
         parameters = parse_qsl(url.query, keep_blank_values=True)
@@ -185,6 +202,8 @@ class Sandbox:
     ) -> tuple[HTTPStatus, bytes]:
         if authorization != f"Bearer {self.token}":
             return _refusal(HTTPStatus.UNAUTHORIZED, "The access token is missing or wrong.")
+        if path.startswith(control.PREFIX) and self.host in control.HOSTS:
+            return self._change(method, path.removeprefix(control.PREFIX), parameters)
         if path != THREATS:
             return _refusal(HTTPStatus.NOT_FOUND, f"The sandbox knows {THREATS} only.")
         if method != "GET":
@@ -196,6 +215,16 @@ class Sandbox:
             return _refusal(HTTPStatus.BAD_REQUEST, str(error))
         total, items = self._tenant.page(query, instant(now))
         return HTTPStatus.OK, _envelope(query, total, items)
+
+    def _change(self, method: str, action: str, parameters: list[tuple[str, str]]) -> tuple[HTTPStatus, bytes]:
+        if method != "POST":
+            return _refusal(HTTPStatus.BAD_REQUEST, f"{control.PREFIX}{action} takes POST only.")
+        try:
+            return HTTPStatus.OK, json.dumps(control.change(self, action, parameters)).encode()
+        except BadParameter as error:
+            return _refusal(HTTPStatus.BAD_REQUEST, str(error))
+        except LookupError as error:
+            return _refusal(HTTPStatus.NOT_FOUND, str(error.args[0]))
 
 
 def _envelope(query: Query, total: int, items: list[bytes]) -> bytes:

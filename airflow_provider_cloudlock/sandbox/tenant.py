@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import threading
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort_right
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -84,7 +84,8 @@ class Tenant:
         self.seed = seed
         self._days: dict[datetime.date, list[Row]] = {}
         self._lock = threading.Lock()
-        self._dismissals = 0
+        self._changes = 0
+        self._added = 0
         # While the clock stands still, a walk asks for the same rows page after page.
         self._selected = lru_cache(maxsize=8)(self._select)
 
@@ -94,7 +95,7 @@ class Tenant:
         :param query: what is asked for
         :param now: the instant to answer for
         """
-        rows = self._selected(replace(query, limit=0, offset=0), now, self._dismissals)
+        rows = self._selected(replace(query, limit=0, offset=0), now, self._changes)
         page = rows[query.offset : query.offset + query.limit]
         return len(rows), [row.final if row.dismissed_at <= now else row.active for row in page]
 
@@ -106,17 +107,64 @@ class Tenant:
         :param at: when
         :param now: the instant at which this is asked
         """
-        ordinal, position = divmod(anomaly_id, IDS_PER_DAY)
-        rows = next(self._days_between(ordinal, min(ordinal, _ordinal(now))), [])
-        if position >= len(rows) or rows[position].created_at > now:
-            raise LookupError(f"the sandbox holds no anomaly {anomaly_id} at {now}")
-        if at < rows[position].created_at:
-            raise ValueError(f"anomaly {anomaly_id} was created at {rows[position].created_at}, after {at}")
-        rows[position] = _row(dismissed(json.loads(rows[position].active), at, reason))
-        self._dismissals += 1
+        row = self._find(anomaly_id, now)
+        if at < row.created_at:
+            raise ValueError(f"anomaly {anomaly_id} was created at {row.created_at}, after {at}")
+        self._replace(row.id, _row(dismissed(json.loads(row.active), at, reason)))
 
-    def _select(self, query: Query, now: str, dismissals: int) -> list[Row]:
-        """Return the rows a query matches, in its order; ``dismissals`` tells their states apart in the cache."""
+    def add(self, created_at: str, now: str) -> Anomaly:
+        """Add an active anomaly, with an id that none has had, and return it.
+
+        :param created_at: its creation time
+        :param now: the instant at which this is asked
+        """
+        if created_at > now:
+            raise ValueError(f"created_at {created_at} is in the future (now {now})")
+        day = datetime.date.fromisoformat(created_at[:10])
+        if day < self.first_day or (self.last_day is not None and day > self.last_day):
+            raise ValueError(f"{day} is not one of the sandbox's days, {self.first_day} to {self.last_day or 'today'}")
+        with self._lock:
+            self._added += 1
+            number = self.per_day + self._added - 1
+        if number >= IDS_PER_DAY:
+            raise ValueError(f"a day holds at most {IDS_PER_DAY:,} anomalies")
+        # Another seed, or it would repeat the fields of the day's first anomaly.
+        (anomaly,) = iter_anomalies(day, 1, self._added + self.seed + 1)
+        anomaly = undismissed(
+            anomaly | {"id": day.toordinal() * IDS_PER_DAY + number, "created_at": created_at, "start_time": created_at}
+        ) | {"end_time": None}
+        self._replace(anomaly["id"], _row(anomaly))
+        return anomaly
+
+    def delete(self, anomaly_id: int, now: str) -> None:
+        """Delete an anomaly.
+
+        :param anomaly_id: its id
+        :param now: the instant at which this is asked
+        """
+        self._replace(self._find(anomaly_id, now).id, None)
+
+    def _find(self, anomaly_id: int, now: str) -> Row:
+        ordinal = anomaly_id // IDS_PER_DAY
+        for rows in self._days_between(ordinal, min(ordinal, _ordinal(now))):
+            for row in rows:
+                if row.id == anomaly_id and row.created_at <= now:
+                    return row
+        raise LookupError(f"the sandbox holds no anomaly {anomaly_id} at {now}")
+
+    def _replace(self, anomaly_id: int, new: Row | None) -> None:
+        """Put a row in the place of the one with an id, if there is one; None removes it."""
+        day = datetime.date.fromordinal(anomaly_id // IDS_PER_DAY)
+        self._day(day)
+        with self._lock:
+            rows = [row for row in self._days[day] if row.id != anomaly_id]  # concurrent readers keep their list
+            if new is not None:
+                insort_right(rows, new, key=attrgetter("created_at", "id"))
+            self._days[day] = rows
+            self._changes += 1
+
+    def _select(self, query: Query, now: str, changes: int) -> list[Row]:
+        """Return the rows a query matches, in its order; ``changes`` tells their states apart in the cache."""
         after = "" if query.created_after is None else instant(query.created_after)
         before = NEVER if query.created_before is None else instant(query.created_before)
         rows = self._created(after, before, now)
@@ -124,8 +172,10 @@ class Tenant:
             rows = [row for row in rows if row.dismissed_at > now]
         elif query.status == "DISMISSED":
             rows = [row for row in rows if row.dismissed_at <= now]
-        # They come oldest first, which is also the order of the ids; sorting keeps that among equals.
-        if query.order == "start_time":
+        # They come oldest first; sorting keeps that order among equals.
+        if query.order == "id":
+            rows.sort(key=attrgetter("id"))
+        elif query.order == "start_time":
             rows.sort(key=attrgetter("start_time"))
         elif query.order == "updated_at":
             rows.sort(key=lambda row: row.dismissed_at if row.dismissed_at <= now else row.created_at)

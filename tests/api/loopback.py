@@ -67,8 +67,11 @@ def tls(tenant: Tenant, pem: Path) -> Iterator[str]:
 
 
 @contextmanager
-def proxy(user: str, password: str) -> Iterator[tuple[str, list[str]]]:
-    """Run a proxy for CONNECT; give its address, and what it was asked for by those who know the password."""
+def proxy(user: str, password: str, refusal: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Run a proxy for CONNECT; yield its address and the targets requested with the password.
+
+    :param refusal: status line of the responses to those requests, if they are refused.
+    """
     wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     served: list[str] = []
 
@@ -78,6 +81,9 @@ def proxy(user: str, password: str) -> Iterator[tuple[str, list[str]]]:
             if head and head[0] == "CONNECT" and head[2].get("Proxy-Authorization") == wanted:
                 target = head[1]
                 served.append(target)
+                if refusal:
+                    connection.sendall(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+                    return
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 _join(connection, target)
             else:

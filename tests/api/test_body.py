@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
+
 import pytest
 
 from airflow_provider_cloudlock.api import body
 from airflow_provider_cloudlock.exceptions import CloudlockResponseError
 from tests.api.asking import ask, client_of
-from tests.support import Tenant, day_of_records, gzipped, hangs
+from tests.support import Exchange, Fault, Tenant, day_of_records, gzipped, hangs
 
 TEN = day_of_records("2026-01-02", 10)
 
@@ -40,3 +43,24 @@ def test_the_larger_an_answer_the_less_it_may_be_packed(
         else:
             with pytest.raises(CloudlockResponseError, match="beyond what is reasonable"):
                 client.get("threats", {"limit": "1000"}, bytes)
+
+
+@pytest.mark.parametrize("window", [15, -15], ids=["zlib", "raw"])
+def test_read_body_refuses_deflate_bomb(window: int) -> None:
+    """Whatever version of urllib3 decompresses it."""
+
+    def act(exchange: Exchange) -> None:
+        packer = zlib.compressobj(wbits=window)
+        exchange.headers["Content-Encoding"] = "deflate"
+        exchange.body = b"".join(packer.compress(bytes(1 << 20)) for _ in range(256)) + packer.flush()
+
+    with Tenant(TEN, faults=Fault("deflate", act)) as tenant, client_of(tenant) as client:
+        client.attempts = 1
+        tracemalloc.start()
+        try:
+            with pytest.raises(CloudlockResponseError, match="beyond what is reasonable"):
+                ask(client)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 128 << 20

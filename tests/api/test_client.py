@@ -7,6 +7,8 @@ import gzip
 import logging
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -40,6 +42,7 @@ from tests.support import (
     Exchange,
     Fault,
     Habits,
+    Record,
     Tenant,
     bomb,
     chunked,
@@ -166,6 +169,12 @@ def test_requests_keep_the_pace_they_were_told(fault: Fault | None) -> None:
     assert starts[-1] - starts[0] > 0.08 * (len(starts) - 1) - 0.03
 
 
+def test_client_imports_without_deprecation_warning() -> None:
+    """Whatever version of tenacity is installed: 9.2 deprecates a parameter that 9.1 needs."""
+    ours = f"error::DeprecationWarning:{module.__name__}"
+    subprocess.run([sys.executable, "-W", ours, "-c", f"import {module.__name__}"], check=True, timeout=60)
+
+
 # --- answers that are cut, slow or broken -----------------------------------------------------------------------------
 
 CUTS = [
@@ -224,6 +233,10 @@ def test_answers_that_stay_broken_are_an_error_after_five_tries(fault: Fault) ->
         gzipped() + chunked(),
         gzipped() + until_close(),
         headed(Content_Encoding="identity"),
+        headed(Content_Encoding="none"),
+        headed(Content_Encoding="UTF-8"),
+        gzipped() + headed(Content_Encoding="x-gzip"),
+        gzipped() + headed(Content_Encoding="X-GZip"),
         headed(Content_Type="text/plain"),
         rewritten(lambda body: b"\xef\xbb\xbf" + body),
         rewritten(lambda body: b"\r\n " + body + b"\n"),
@@ -627,6 +640,14 @@ def gaps(tenant: Tenant) -> list[float]:
     return [later.at - earlier.at for earlier, later in pairwise(tenant.seen)]
 
 
+def test_throttling_with_403_is_retried_and_slows_down() -> None:
+    body = {"message": "Rate limit exceeded"}
+    faults = {1: responds(403, body), 2: throttled(0, status=403)}
+    with Tenant(TEN, faults=faults) as tenant, client_of(tenant) as client:
+        assert ask(client) == TEN
+        assert (client.requests, client.retries, client.throttled) == (3, 2, 2)
+
+
 def test_a_wait_that_was_asked_for_is_waited() -> None:
     with Tenant(TEN, faults={1: throttled(2)}) as tenant, client_of(tenant) as client:
         assert ask(client) == TEN
@@ -722,11 +743,75 @@ def test_every_retry_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "Try 3 of 5" in told[1]
 
 
+# --- a token that is replaced ----------------------------------------------------------------------------------------
+
+
+FRESH = "fresh-Yw3-token-9a8b7c6d"
+
+
+def test_replaced_token_is_used_after_401(caplog: pytest.LogCaptureFixture) -> None:
+    """Responses that echo the new token or the old one reach no log."""
+    caplog.set_level(logging.DEBUG)
+    faults = {3: echoes_token(500), 4: says(f"HTTP/1.1 503 No\r\nno header {TOKEN} {FRESH}\r\n\r\n".encode())}
+    reads: list[None] = []
+
+    def read_token() -> str:
+        reads.append(None)
+        return f" {FRESH}\n"
+
+    with Tenant(TEN, faults=faults) as tenant, client_of(tenant, read_token=read_token) as client:
+        tenant.token = FRESH
+        assert ask(client) == ask(client) == TEN
+        assert len(reads) == 1
+        sent = [request.headers["Authorization"] for request in tenant.seen]
+        assert sent == [f"Bearer {TOKEN}"] + [f"Bearer {FRESH}"] * 4
+        assert client.retries == 3
+    assert "Header" in caplog.text or "header" in caplog.text
+    assert TOKEN not in caplog.text
+    assert FRESH not in caplog.text
+
+
+def test_replaced_token_serves_all_threads_of_a_client() -> None:
+    reads: list[None] = []
+
+    def read_token() -> str:
+        reads.append(None)
+        time.sleep(0.05)
+        return FRESH
+
+    with Tenant(TEN) as tenant, client_of(tenant, read_token=read_token) as client:
+        tenant.token = FRESH
+        got: list[list[Record]] = []
+        threads = [threading.Thread(target=lambda: got.append(ask(client))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert got == [TEN] * 4
+    assert len(reads) == 1
+
+
+@pytest.mark.parametrize(("current", "requests"), [(TOKEN, 1), ("wrong-too", 2)])
+def test_token_refused_again_is_final(current: str, requests: int) -> None:
+    with Tenant(TEN, token=FRESH) as tenant, client_of(tenant, token=TOKEN, read_token=lambda: current) as client:
+        with pytest.raises(CloudlockAuthError, match="status 401"):
+            ask(client)
+        assert len(tenant.seen) == requests
+
+
+def test_replaced_token_that_is_none_is_named() -> None:
+    with Tenant(TEN, token=FRESH) as tenant, client_of(tenant, token=TOKEN, read_token=lambda: "") as client:
+        with pytest.raises(CloudlockConfigError, match="no access token"):
+            ask(client)
+        assert len(tenant.seen) == 1
+
+
 # --- the token stays where it belongs ---------------------------------------------------------------------------------
 
 
 def test_log_filter_lives_as_long_as_its_client() -> None:
     loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connection", "connectionpool")]
+    gc.collect()  # the clients of other tests
     before = [list(each.filters) for each in loggers]
     with Tenant(TEN) as tenant:
         with client_of(tenant):
@@ -963,18 +1048,38 @@ def test_a_list_of_next_to_nothing_is_refused_before_it_is_parsed(item: bytes) -
             ask(client, lambda _: pytest.fail("parsed"))
 
 
-def test_a_proxy_that_refuses_is_named_without_its_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("password", "refusal", "kind", "words", "requests"),
+    [
+        ("wrong-hush", "", CloudlockConfigError, "refuses its user or password.*407.*connection's proxy", 1),
+        ("hush", "403 Forbidden", CloudlockConfigError, "refuses to connect to this host.*403.*allow it", 1),
+        ("hush", "405 Not Allowed", CloudlockConfigError, "refuses to connect to this host.*405", 1),
+        ("hush", "503 Busy", CloudlockUnavailableError, "cannot connect to this host.*503.*Try again later", 5),
+        ("hush", "429 Slowly", CloudlockUnavailableError, "cannot connect to this host.*429", 5),
+    ],
+)
+def test_proxy_refusal_is_told_from_one_of_cloudlock(
+    caplog: pytest.LogCaptureFixture, password: str, refusal: str, kind: type[CloudlockError], words: str, requests: int
+) -> None:
     caplog.set_level(logging.DEBUG)
-    pem = certificate(tmp_path)
-    with Tenant(TEN) as tenant, tls(tenant, pem) as address, proxy("user", "other") as (place, served):
-        with (
-            client_of(tenant, address, ca_bundle=str(pem), proxy=f"http://user:hush-hush@{place}") as client,
-            pytest.raises(CloudlockUnavailableError, match="the proxy refuses or cannot be reached") as error,
-        ):
-            ask(client)
-        assert served == []
+    with Tenant(TEN) as tenant, proxy("user", "hush", refusal) as (place, _):
+        options = {"proxy": f"http://user:{password}@{place}"}
+        with client_of(tenant, "https://tenant.example.com", **options) as client:
+            with pytest.raises(kind, match=f"the proxy {words}") as error:
+                ask(client)
+            assert client.requests == requests
         assert tenant.seen == []
     assert "hush" not in everything_said(error.value) + caplog.text
+
+
+def test_proxy_407_to_plain_request_is_final() -> None:
+    with Tenant(TEN, faults=responds(407)) as between, Tenant(TEN) as tenant:
+        with (
+            client_of(tenant, proxy=between.url) as client,
+            pytest.raises(CloudlockConfigError, match="refuses its user or password"),
+        ):
+            ask(client)
+        assert (len(between.seen), len(tenant.seen)) == (1, 0)
 
 
 def test_a_proxy_serves_plain_http_too_and_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1054,7 +1159,7 @@ def test_a_refused_connection_says_so() -> None:
 
 def test_a_proxy_that_is_not_there_says_so() -> None:
     client = CloudlockClient("http://127.0.0.1:1/api/v2", TOKEN, proxy=f"http://{refused_address()}")
-    with pytest.raises(CloudlockUnavailableError, match="the proxy refuses or cannot be reached"):
+    with pytest.raises(CloudlockUnavailableError, match="the proxy cannot be reached"):
         ask(client)
 
 

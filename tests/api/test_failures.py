@@ -23,7 +23,7 @@ WHERE = "GET https://tenant.example.com/api/v2/threats (offset 99, limit 100)"
 
 def failure(status: int, **headers: str) -> CloudlockError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return failures.from_status(status, CaseInsensitiveDict(named), "no luck", WHERE, "token")
+    return failures.from_status(status, CaseInsensitiveDict(named), "no luck", WHERE, ["token"])
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,44 @@ def test_every_status_has_its_kind_and_says_what_where_and_what_to_do(
     assert getattr(error, "status", status) == status
 
 
+@pytest.mark.parametrize(
+    ("said", "headers"),
+    [
+        ("API rate limit exceeded", {}),
+        ("Rate exceeded", {}),
+        ('{"reason": "userRateLimitExceeded"}', {}),
+        ("Too many requests", {}),
+        ("Request was throttled.", {}),
+        ("Forbidden", {"Retry-After": "7"}),
+        ("Forbidden", {"Retry-After": "soon"}),
+        ("Forbidden", {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "7"}),
+    ],
+)
+def test_from_status_403_of_rate_limit_is_retryable(said: str, headers: dict[str, str]) -> None:
+    error = failures.from_status(403, CaseInsensitiveDict(headers), said, WHERE, [])
+    assert isinstance(error, CloudlockUnavailableError)
+    assert error.status == 403
+
+
+@pytest.mark.parametrize(
+    ("said", "headers"),
+    [
+        ("Forbidden", {}),
+        ("Address not on the allow-list", {"X-RateLimit-Remaining": "12", "X-RateLimit-Reset": "7"}),
+    ],
+)
+def test_from_status_403_without_rate_limit_is_final(said: str, headers: dict[str, str]) -> None:
+    assert type(failures.from_status(403, headers, said, WHERE, [])) is CloudlockAuthError
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"), [("text/html; charset=utf-8", True), ("application/json", False)]
+)
+def test_from_status_403_as_html_names_proxy(content_type: str, expected: bool) -> None:
+    error = failures.from_status(403, {"Content-Type": content_type}, "no luck", WHERE, [])
+    assert ("a proxy of your network" in str(error)) is expected
+
+
 def test_only_what_may_pass_is_worth_another_try() -> None:
     kinds = {kind.__name__: kind.retryable for kind in CloudlockError.__subclasses__()}
     assert kinds == {
@@ -75,7 +113,7 @@ def test_only_what_may_pass_is_worth_another_try() -> None:
 
 
 def test_a_silent_server_is_not_quoted() -> None:
-    error = failures.from_status(500, {}, "", WHERE, "token")
+    error = failures.from_status(500, {}, "", WHERE, ["token"])
     assert "says" not in str(error)
 
 
@@ -160,10 +198,10 @@ def test_a_date_beyond_the_calendar_is_no_date() -> None:
 
 
 def test_a_servers_words_are_one_short_line_without_the_token() -> None:
-    assert failures.clean("a\r\n\tb \x1b[31m\u2028c\u202ed", "token") == "a b [31m c d"
-    assert failures.clean("say token, token!", "token") == "say ***, ***!"
-    assert failures.clean("?t=a%2Fb%2B%3D or a/b+=", "a/b+=") == "?t=*** or ***"
-    assert failures.clean("x" * 201, "token") == "x" * 200 + "..."
-    assert failures.clean("x" * 200, "token") == "x" * 200
+    assert failures.clean("a\r\n\tb \x1b[31m\u2028c\u202ed", ["token"]) == "a b [31m c d"
+    assert failures.clean("say token, token!", ["token"]) == "say ***, ***!"
+    assert failures.clean("?t=a%2Fb%2B%3D or a/b+=", ["a/b+="]) == "?t=*** or ***"
+    assert failures.clean("x" * 201, ["token"]) == "x" * 200 + "..."
+    assert failures.clean("x" * 200, ["token"]) == "x" * 200
     across = "x" * 197 + "token" + "y" * 50
-    assert failures.clean(across, "token") == "x" * 197 + "***" + "..."
+    assert failures.clean(across, ["token"]) == "x" * 197 + "***" + "..."

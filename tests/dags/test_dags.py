@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -159,11 +164,85 @@ def test_a_whole_number_of_pieces_has_no_empty_one() -> None:
 
 @pytest.mark.parametrize(
     ("end", "what"),
-    [("2026-01-02", "ends before it starts"), ("2026-01-03", "is empty"), ("2999-01-01", "is still to")],
+    [
+        ("2026-01-02", "from=2026-01-03 is not before to=2026-01-02, .* give the day after it as to"),
+        ("2026-01-03", "from=2026-01-03 is not before to=2026-01-03, .* give the day after it as to"),
+        ("2999-01-01", "to=2999-01-01 is in the future.* Give to=20"),
+    ],
 )
-def test_nonsense_is_refused_for_good(tenant: Tenant, end: str, what: str) -> None:
+def test_range_of_invalid_dates_fails_before_a_request(tenant: Tenant, end: str, what: str) -> None:
     with pytest.raises(AirflowFailException, match=what):
         plan("2026-01-03", end)
+    assert tenant.seen == []
+
+
+def run_python(script: str, *arguments: str, **environment: str) -> str:
+    """Run a script in a process of its own, as the samples read environment variables when they are imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={name: value for name, value in os.environ.items() if not name.startswith("CLOUDLOCK_")} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()[-1]
+
+
+PARAMS = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(sys.argv[1])
+assert not bag.import_errors, bag.import_errors
+print(json.dumps({dag_id: {"doc": dag.doc_md, "params": dag.params.dump(), "pools": {task.task_id: task.pool for task in
+    dag.tasks}} for dag_id, dag in bag.dags.items()}))
+"""
+
+
+def test_samples_work_in_a_subfolder(tmp_path: Path) -> None:
+    folder = tmp_path / "dags" / "security" / "cloudlock"
+    shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    found = json.loads(run_python(PARAMS, str(tmp_path / "dags"), PYTHONPATH=str(DAGS.parent)))
+    assert set(found) == {path.stem for path in DAGS.glob("cloudlock_threats_*.py")}
+
+
+def test_environment_variables_set_the_defaults() -> None:
+    given = {
+        "lake": "s3://lake_conn@lake/cloudlock",
+        "warehouse": "/data/warehouse.duckdb",
+        "schema": "security",
+        "table": "security.threats",
+        "stage": "security.lake",
+        "location": "s3://lake/cloudlock",
+    }
+    pools = {"CLOUDLOCK_POOL": "api", "CLOUDLOCK_DUCKDB_POOL": "duckdb"}
+    variables = {f"CLOUDLOCK_{name.upper()}": value for name, value in given.items()} | pools
+    for path in sorted(DAGS.glob("cloudlock_threats_*.py")):
+        lake = {"CLOUDLOCK_LAKE": "gs://lake_conn@lake/cloudlock"} if "bigquery" in path.name else {}
+        found = json.loads(run_python(PARAMS, str(path), **variables | lake))[path.stem]
+        for name, value in given.items():
+            if name in found["params"] and "bigquery" not in path.name:
+                assert found["params"][name] == value
+                assert f"`CLOUDLOCK_{name.upper()}`" in found["doc"]
+        for task, pool in found["pools"].items():
+            if task in ("extract", "plan") and "redshift" not in path.name:
+                assert (pool, "`CLOUDLOCK_POOL`" in found["doc"]) == ("api", True)
+        if "warehouse" in found["params"]:
+            assert (found["pools"]["load"], "`CLOUDLOCK_DUCKDB_POOL`" in found["doc"]) == ("duckdb", True)
+
+
+@pytest.mark.parametrize("warehouse", ["snowflake", "bigquery", "redshift", "databricks"])
+def test_scheduled_run_without_a_lake_is_refused(dags: dict[str, DAG], warehouse: str, tenant: Tenant) -> None:
+    dag = dags[f"cloudlock_threats_{warehouse}"]
+    extract: Any = dag.task_dict["extract"].prepare_for_execution()
+    day = {
+        "data_interval_start": datetime(2026, 1, 2, tzinfo=UTC),
+        "data_interval_end": datetime(2026, 1, 3, tzinfo=UTC),
+    }
+    context: Any = {"dag_run": SimpleNamespace(run_type="scheduled"), "params": dag.params.dump(), **day}
+    extract.render_template_fields(context)
+    with pytest.raises(AirflowFailException, match="destination"):
+        extract.execute(context)
     assert tenant.seen == []
 
 

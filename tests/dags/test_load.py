@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,11 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
-from cloudlock_duckdb import load, transaction
+from cloudlock_duckdb import host_variable, load, transaction
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_cloudlock.operators import extraction
-from tests.dags.conftest import SCHEMA, anomaly, hour, loaded, slice_of
+from tests.dags.conftest import DAGS, SCHEMA, anomaly, hour, loaded, slice_of
 from tests.operators.lake import connection, operator
 from tests.support import Tenant, day_of_records
 
@@ -79,9 +82,29 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A world with nothing in it."""
-    return World(tmp_path)
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world with nothing in it, and the Airflow Variable that a first load would set."""
+    world = World(tmp_path)
+    monkeypatch.setenv(f"AIRFLOW_VAR_{host_variable(str(world.warehouse)).upper()}", socket.gethostname())
+    return world
+
+
+def test_load_into_another_hosts_file_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = world.publish(anomaly("1"))
+    world.load(part)
+    variable = f"AIRFLOW_VAR_{host_variable(str(world.warehouse)).upper()}"
+    monkeypatch.setenv(variable, "worker-2")
+    with pytest.raises(AirflowFailException, match=f"created by host {socket.gethostname()}, .* file of host worker-2"):
+        world.load(world.publish(anomaly("1"), anomaly("2")))
+    assert world.rows == [("1", "ACTIVE")]
+
+
+def test_load_into_a_file_that_moved_is_accepted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.load(world.publish(anomaly("1")))
+    with closing(duckdb.connect(str(world.warehouse))) as connection:
+        connection.execute("update cloudlock_host set host = 'container-1'")
+    monkeypatch.setenv(f"AIRFLOW_VAR_{host_variable(str(world.warehouse)).upper()}", "container-1")
+    assert world.load(world.publish(anomaly("1"), anomaly("2"))) == loaded(slices=1, rows=2)
 
 
 def test_every_field_arrives(world: World) -> None:
@@ -328,6 +351,36 @@ def test_a_warehouse_that_another_process_has_open_is_not_waited_for(world: Worl
             world.load(part)
         holder.communicate("\n")
     assert world.load(part) == loaded(slices=0, rows=0, skipped=1)
+
+
+@pytest.mark.slow
+def test_first_load_sets_the_variable_of_its_host(world: World) -> None:
+    part = world.publish(anomaly("1"))
+    folder = world.warehouse.parents[1] / "home"
+    (folder / "dags").mkdir(parents=True)
+    for name in ("first", "second"):
+        lines = [
+            "from airflow.sdk import dag",
+            "from cloudlock_duckdb import load",
+            "@dag(schedule=None)",
+            f"def {name}():",
+            f"    load([{{'resource': 'threats', 'slices': [{part!r}]}}], warehouse={str(world.warehouse)!r})",
+            f"{name}()",
+        ]
+        (folder / "dags" / f"{name}.py").write_text("\n".join(lines))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")} | {
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": str(DAGS),
+    }
+    command = [sys.executable, "-m", "tests.integration.airflow_home", str(folder / "dags")]
+    done = subprocess.run(command, env=environment, cwd=DAGS.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    outcomes = json.loads(done.stdout)
+    assert [outcomes[name]["xcom"] for name in ("first", "second")] == [loaded(1, 1), loaded(0, 0, skipped=1)]
+    with closing(sqlite3.connect(folder / "airflow.db")) as database:
+        assert database.execute("select key from variable").fetchall() == [(host_variable(str(world.warehouse)),)]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -157,7 +158,7 @@ def test_every_field_arrives(world: World) -> None:
         short_description="Łódź",
         description='from 🌍 \\ {a,"b"} \' \x7f',
         event_count=-(2**63),
-        platforms=["office365", 'a,"b"', "", None, "NULL"],
+        platforms=["office365", 'a,"b"', '\\{"}', "", " ", None, "NULL"],
         locations=[],
         users=users,
         suspicious_ip="2001:db8::1",
@@ -493,18 +494,49 @@ def test_nothing_is_left_behind(world: World) -> None:
     assert sorted(world.run(tables)) == [("cloudlock_loads",), ("cloudlock_threats",)]
 
 
-def test_the_right_to_make_tables_is_needed_only_to_make_them(world: World) -> None:
+def test_load_without_a_right_fails_and_says_which(world: World) -> None:
     loader = f"loader_of_{world.schema}"
-    world.run(f'create role "{loader}" login', f'grant usage on schema "{world.schema}" to "{loader}"')
     part = world.publish(anomaly("1"))
+    world.run(f'create role "{loader}" login')
     world.log_in(login=loader)
-    with pytest.raises(adbc_driver_manager.Error, match="permission denied for schema"):
-        world.load(part)
+
+    def refusal() -> str:
+        with pytest.raises(AirflowFailException) as refused:
+            world.load(part)
+        assert f'grant usage, create on schema "{world.schema}" to "{loader}"' in str(refused.value)
+        assert "create table" not in str(refused.value)
+        return str(refused.value)
+
+    assert refusal().startswith("no schema has been selected to create in ")
+    world.run(f'grant usage on schema "{world.schema}" to "{loader}"')
+    assert refusal().startswith(f"permission denied for schema {world.schema} ")
     world.log_in()
     world.load(part)
-    world.run(f'grant select, insert, delete on all tables in schema "{world.schema}" to "{loader}"')
     world.log_in(login=loader)
+    assert refusal().startswith("permission denied for table cloudlock_loads ")
+    world.run(f'grant select, insert, delete on all tables in schema "{world.schema}" to "{loader}"')
     assert world.load(world.publish(anomaly("1", status="DISMISSED"))) == loaded(slices=1, rows=1)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"keepalives_idle": 30, "keepalives": True, "connect_timeout": "5", "application_name": "a b&c=d+%2B"},
+        {"iam": False, "cursor": "dictcursor", "sqlalchemy_query": {"sslmode": "disable"}, "sslmode": "prefer"},
+        {"options": "-c application_name=load -c statement_timeout=60000", "nested": {"a": [1]}, "sslcert": None},
+    ],
+)
+def test_load_takes_libpq_options_from_the_extra(world: World, extra: dict[str, Any]) -> None:
+    world.log_in(extra=extra, password="p@ss word/?#%")
+    world.run(
+        "create or replace function note() returns trigger language plpgsql as "
+        "$$ begin raise exception 'named %', current_setting('application_name'); end $$",
+    )
+    assert world.load(world.publish(anomaly("1"))) == loaded(slices=1, rows=1)
+    world.run("create trigger note before insert on cloudlock_threats execute function note()")
+    name = {"options": "load", "iam": ""}.get(next(iter(extra)), extra.get("application_name"))
+    with pytest.raises(adbc_driver_manager.Error, match=f"named {re.escape(name)}\n"):
+        world.load(world.publish(anomaly("1"), anomaly("2")))
 
 
 def test_a_schema_is_a_plain_name(world: World) -> None:
@@ -523,7 +555,7 @@ def test_a_schema_is_a_plain_name(world: World) -> None:
 
 
 def test_a_schema_that_is_not_there_is_named(world: World) -> None:
-    with pytest.raises(adbc_driver_manager.Error, match="no schema has been selected to create in"):
+    with pytest.raises(AirflowFailException, match=r"no schema has been selected to create in .*schema 'nowhere'"):
         load.function([{"resource": "threats", "slices": [world.publish(anomaly("1"))]}], "nowhere")
 
 

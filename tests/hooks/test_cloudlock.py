@@ -20,8 +20,10 @@ from airflow_provider_cloudlock.exceptions import (
     CloudlockDataError,
     CloudlockDriftError,
     CloudlockResponseError,
+    CloudlockUnavailableError,
 )
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
+from airflow_provider_cloudlock.provider_info import get_provider_info
 from tests.api.asking import everything_said
 from tests.api.loopback import certificate, tls
 from tests.support import (
@@ -126,6 +128,35 @@ def test_timeout_and_pace_may_be_texts(connect: Connect) -> None:
         assert "0.3 s" in words
 
 
+@pytest.mark.parametrize("tasks", [None, 4, "4"])
+def test_max_tasks_divides_requests_per_second(connect: Connect, tasks: Any) -> None:
+    with Tenant(RECORDS) as tenant:
+        share = 20 / int(tasks or 1)
+        hook = connect(tenant, extra={"requests_per_second": 20, "max_tasks": tasks})
+        assert hook.client.interval == pytest.approx(1.05 / share)
+        assert connect(tenant, extra={"max_tasks": tasks}).client.interval == 0
+
+
+@pytest.mark.parametrize("extra", [[], ["page_size"], "", "page_size=7", '{"page_size": 7', "7", "null"])
+def test_extra_that_is_no_json_object_is_refused(connect: Connect, extra: Any) -> None:
+    with Tenant(RECORDS) as tenant:
+        hook = connect(tenant, extra=extra)
+        if not extra:  # Airflow stores none
+            assert hook.get_conn()
+            return
+        for use in (hook.get_conn, lambda: hook.tenant):
+            with pytest.raises(CloudlockConfigError, match="extra of the connection 'cloudlock_default' is not a JSON"):
+                use()
+        assert tenant.connections == 0
+
+
+def test_refused_extra_is_not_quoted(connect: Connect) -> None:
+    hook = connect(host="https://tenant.example.com", extra='{"proxy": "http://user:hush-hush@proxy"')
+    with pytest.raises(CloudlockConfigError) as error:
+        hook.get_conn()
+    assert "hush" not in everything_said(error.value)
+
+
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
@@ -147,6 +178,8 @@ def test_timeout_and_pace_may_be_texts(connect: Connect) -> None:
         ({"timeout": True}, "timeout=True"),
         ({"requests_per_second": "fast"}, "requests_per_second='fast'"),
         ({"requests_per_second": [1]}, "requests_per_second="),
+        ({"max_tasks": 0}, "max_tasks=0 is not a whole number of at least 1"),
+        ({"max_tasks": "2.5"}, "max_tasks=2.5"),
         ({"ca_bundle": True}, "ca_bundle must be a text"),
         ({"ca_bundle": "/nowhere/ca.pem"}, "'/nowhere/ca.pem' cannot be used on this worker"),
         ({"proxy": 3128}, "proxy must be a text"),
@@ -195,6 +228,39 @@ def test_token_and_proxy_password_are_masked(connect: Connect) -> None:
         assert redact(f"the token {secret} here") == "the token *** here"
         assert "hidden-word" not in str(redact(f"through {way}."))
         assert len(list(connect(tenant, password=f"\t{secret} ").iter_records(limit=5))) == 5
+
+
+def test_token_replaced_in_airflow_is_used_and_masked(connect: Connect) -> None:
+    fresh = "Replaced-token-77aa-31"
+    with Tenant(RECORDS) as tenant:
+        hook = connect(tenant, extra={"page_size": 10})
+        records = hook.iter_records(limit=100)
+        assert hook.count() == 120
+        tenant.token = fresh
+        connect(tenant, password=f" {fresh}\n", extra={"page_size": 10})
+        assert list(records) == RECORDS[:100]
+        assert redact(f"the token {fresh} here") == "the token *** here"
+
+
+def test_token_refused_and_unchanged_is_final(connect: Connect) -> None:
+    with Tenant(RECORDS) as tenant:
+        hook = connect(tenant, password="another")
+        with pytest.raises(CloudlockAuthError, match="status 401"):
+            hook.count()
+        assert len(tenant.seen) == 1
+
+
+@pytest.mark.parametrize("change", [{"host": "https://tenant.example.com"}, {"extra": {"tenant": "other"}}])
+def test_connection_changed_beyond_token_needs_new_attempt(connect: Connect, change: dict[str, Any]) -> None:
+    """The token of another tenant must neither go to this host nor read into this range."""
+    with Tenant(RECORDS) as tenant:
+        hook = connect(tenant)
+        assert hook.client
+        tenant.token = "fresh-token"
+        connect(tenant, password="fresh-token", **change)
+        with pytest.raises(CloudlockUnavailableError, match="'cloudlock_default' was changed while the task was"):
+            hook.count()
+        assert len(tenant.seen) == 1
 
 
 # --- the vendor's parameters ------------------------------------------------------------------------------------------
@@ -317,7 +383,7 @@ def test_date_means_its_first_instant(connect: Connect) -> None:
         ({"order": "created_at&limit=5"}, "Invalid order="),
         ({"order": 1}, "order=1"),
         ({"created_after": "yesterday"}, "created_after='yesterday' is not a point in time"),
-        ({"created_before": 20260102}, "created_before=20260102"),
+        ({"created_before": 2026}, "created_before=2026 is not a point in time"),
         ({"created_after": DAYS[1], "created_before": DAYS[1]}, "is empty"),
         ({"created_after": DAYS[2], "created_before": DAYS[1]}, "ends before it starts"),
         ({"created_after": DAYS[2], "created_before": datetime(2999, 1, 1, tzinfo=UTC)}, "still to come"),
@@ -518,8 +584,14 @@ def test_connection_test_names_missing_connection() -> None:
     ok, said = hook.test_connection()
     assert not ok
     assert "cloudlock_nowhere" in said
-    with pytest.raises(AirflowNotFoundException):
+    with pytest.raises(AirflowNotFoundException, match=r"type Cisco Cloudlock \(conn_type 'cloudlock'\)"):
         hook.get_conn()
+
+
+def test_connection_form_shows_port() -> None:
+    """Airflow 3.3.2 tests a stored connection from the form only if it has a port."""
+    (form,) = get_provider_info()["connection-types"]  # type: ignore[misc]
+    assert "port" not in form["ui-field-behaviour"]["hidden-fields"]
 
 
 def test_hook_retries_after_connection_test(connect: Connect) -> None:

@@ -24,10 +24,11 @@ class _Handler(MotoRequestHandler):
 
 
 class S3:
-    """moto's server. ``calls`` are the requests as ``PUT /bucket/key``, queries included."""
+    """moto's server. ``calls`` are the requests as ``PUT /bucket/key``, queries included, ``headers`` their headers."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.headers: list[dict[str, str]] = []
         #: Status that a request is refused with, negative if it is executed all the same; None to serve it.
         self.refuses: Callable[[str], int | None] = lambda call: None
         #: Whether the connection is closed after half of the response's body.
@@ -78,6 +79,7 @@ class S3:
         query = environ.get("QUERY_STRING")
         call = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" + (f"?{query}" if query else "")
         self.calls.append(call)
+        self.headers.append({name: value for name, value in environ.items() if name.startswith("HTTP_")})
         status = self.refuses(call)
         if status and status < 0:
             self._app(environ, lambda *_: lambda _: None)

@@ -77,7 +77,7 @@ class Answer(NamedTuple):
 
 
 class StoreServer(ABC):
-    """Proxy to the server of a store. ``calls`` are the requests, queries included."""
+    """Proxy to the server of a store. ``calls`` are the requests, queries included, ``headers`` their headers."""
 
     #: Scheme of the store's addresses.
     scheme: ClassVar[str]
@@ -85,6 +85,7 @@ class StoreServer(ABC):
     def __init__(self, port: int) -> None:
         self._behind = port
         self.calls: list[str] = []
+        self.headers: list[dict[str, str]] = []
         #: Status that a request is refused with, negative if it is executed all the same; None to pass it on.
         self.refuses: Callable[[str], int | None] = lambda call: None
 
@@ -109,6 +110,7 @@ class StoreServer(ABC):
     def answer(self, call: str, headers: list[tuple[str, str]], body: bytes) -> Answer | None:
         """Return the response to a request, None to close the connection without one."""
         self.calls.append(call)
+        self.headers.append({name.lower(): value for name, value in headers})
         status = self.refuses(call)
         if status is None or status <= 0:
             answer = self.served(call, headers, body)
@@ -238,6 +240,7 @@ class StoreTests:
         bucket = server.bucket(f"b{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}")
         attach(server.scheme, "lake", fs=server.filesystem()())
         server.calls.clear()
+        server.headers.clear()
         return bucket
 
     @pytest.fixture
@@ -342,6 +345,37 @@ class StoreTests:
                 extract(tenant)
             assert tenant.seen == []
         assert isinstance(refusal.value.__cause__, CloudlockConfigError)
+
+    def test_rights_below_folder_suffice(self, server: StoreServer, extract: Extract, bucket: StoreBucket) -> None:
+        server.refuses = lambda call: None if "lake/" in unquote(call) else 403
+        with Tenant([*RECORDS, UNKEPT]) as tenant:
+            with pytest.raises(AirflowFailException, match=QUARANTINE_KEY):
+                extract(tenant)
+            tenant.delete(None)
+            assert extract(tenant)["slices"][0]["changed"] is True
+            assert extract(tenant)["slices"][0]["changed"] is False
+        assert bucket.keys == sorted([KEY, RECEIPT_KEY])
+
+    def test_refused_removal_fails_permanently(
+        self, server: StoreServer, extract: Extract, bucket: StoreBucket
+    ) -> None:
+        with Tenant([*RECORDS, UNKEPT]) as tenant:
+            extract(tenant, max_quarantined=1)
+            tenant.delete(None)
+            server.refuses = lambda call: 403 if call.startswith("DELETE ") else None
+            with pytest.raises(AirflowFailException, match=f"{QUARANTINE_KEY} could not be removed"):
+                extract(tenant)
+
+    @pytest.mark.parametrize("status", [400, 411, 501])
+    def test_rejected_request_fails_permanently(self, server: StoreServer, extract: Extract, status: int) -> None:
+        with Tenant(RECORDS) as tenant:
+            server.refuses = lambda call: status
+            with pytest.raises(AirflowFailException, match=r"could not be listed .* rejects the request"):
+                extract(tenant)
+            assert tenant.seen == []
+            server.refuses = lambda call: status if server.changes(call) else None
+            with pytest.raises(AirflowFailException, match=r"could not be written .* rejects the request"):
+                extract(tenant)
 
     def test_outage_raises_retryable_error(self, server: StoreServer, extract: Extract) -> None:
         server.refuses = lambda call: 503

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 DAG = """
 from datetime import UTC, datetime, timedelta
-from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag
+from airflow.sdk import Asset, AssetAlias, CronDataIntervalTimetable, Param, dag
 from airflow_provider_cloudlock.operators.cloudlock import CloudlockToObjectStorageOperator
 
 @dag(
@@ -37,7 +37,7 @@ def %(name)s():
         destination="{{ params.lake }}",
         refresh_days="{{ params.days }}",
         cloudlock_conn_id="{{ '%(connection)s' }}",
-        outlets=[Asset("%(name)s")],
+        outlets=%(outlets)s,
         %(options)s
     )
 
@@ -64,10 +64,24 @@ OWN_WINDOW = """
         created_after="{{ data_interval_end }}",
         created_before="2026-01-03T12:00:00",
         status="{{ 'Dismissed' }}",
-        on_vanished="drop",
+        page_size="{{ params.days * 7 }}",
+        on_vanished="{{ 'drop' }}",
+        max_quarantined="{{ 0 }}",
 """
 #: Of each Dag its connection, and further arguments of its operator.
-DAGS = {"plain": ("good", ""), "own": ("good", OWN_WINDOW), "refused": ("refusing", ""), "delayed": ("busy", "")}
+DAGS = {
+    "plain": ("good", ""),
+    "own": ("good", OWN_WINDOW),
+    "refused": ("refusing", ""),
+    "delayed": ("busy", ""),
+    "several": ("good", 'inlets=[Asset("referred")],'),
+    "unknown": ("good", ""),
+}
+#: Outlets of those that do not have just an asset of their own name.
+OUTLETS = {
+    "several": '[Asset("several"), Asset("other"), AssetAlias("alias"), Asset.ref(name="referred")]',
+    "unknown": '[Asset.ref(name="nowhere")]',
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +90,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     folders = {name: tmp_path_factory.mktemp(name) for name in ("home", "dags", *DAGS)}
     lakes = {name: Lake(folders[name] / "lake") for name in DAGS}
     for name, (conn_id, options) in DAGS.items():
+        outlets = OUTLETS.get(name, f'[Asset("{name}")]')
         values = {"name": name, "lake": lakes[name].destination, "connection": conn_id, "options": options}
+        values["outlets"] = outlets
         (folders["dags"] / f"{name}.py").write_text(DAG % values)
     with (
         Tenant(TENANT) as good,
@@ -128,6 +144,9 @@ def test_every_template_is_rendered(airflow: Airflow) -> None:
         "created_before": "2026-01-03T12:00:00",
         "refresh_days": "1",
         "status": "Dismissed",
+        "page_size": "7",
+        "on_vanished": "drop",
+        "max_quarantined": "0",
         "cloudlock_conn_id": "good",
     }
     assert airflow.outcomes["own"]["xcom"]["window"] == [hour(0).isoformat(), hour(36).isoformat()]
@@ -137,7 +156,22 @@ def test_every_template_is_rendered(airflow: Airflow) -> None:
 
 def test_the_asset_event_holds_what_xcom_holds(airflow: Airflow) -> None:
     extras = airflow.ask("select source_dag_id, extra from asset_event")
-    assert extras == {name: airflow.outcomes[name]["xcom"] for name in ("plain", "own", "delayed")}
+    assert extras == {name: airflow.outcomes[name]["xcom"] for name in ("plain", "own", "delayed", "several")}
+
+
+def test_event_is_emitted_for_every_outlet(airflow: Airflow) -> None:
+    assets = (
+        "select a.uri, e.extra from asset_event e join asset a on a.id = e.asset_id where source_dag_id = 'several'"
+    )
+    extras = airflow.ask(assets)
+    assert set(extras) == {"several", "other", "referred", f"{airflow.lakes['several'].destination}/threats"}
+    assert all(extra == airflow.outcomes["several"]["xcom"] for extra in extras.values())
+
+
+def test_outlet_of_unknown_asset_is_refused(airflow: Airflow) -> None:
+    assert airflow.outcomes["unknown"] == {"state": "failed", "try_number": 1, "xcom": None}
+    assert "the outlet AssetNameRef(name='nowhere'): ASSET_NOT_FOUND" in (airflow.home / "airflow.log").read_text()
+    assert airflow.lakes["unknown"].files == []
 
 
 def test_what_a_retry_cannot_mend_is_not_tried_again(airflow: Airflow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -17,7 +18,16 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.blob._shared import policies_async
 from fsspec import AbstractFileSystem
 
-from tests.integration.stores import Answer, StoreBucket, StoreServer, StoreTests
+from tests.integration.stores import (
+    RECORDS,
+    UNKEPT,
+    Answer,
+    StoreBucket,
+    StoreServer,
+    StoreTests,
+)
+from tests.operators.conftest import Extract
+from tests.support import Tenant
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +59,7 @@ class Azure(StoreServer):
         self.client.close()
 
     def refusal(self, status: int) -> Answer:
-        code = {403: "AuthorizationPermissionMismatch"}.get(status, "ServerBusy")
+        code = {403: "AuthorizationPermissionMismatch", 503: "ServerBusy"}.get(status, "InvalidHeaderValue")
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>refused</Message></Error>"
         return Answer(status, [("x-ms-error-code", code), ("Content-Type", "application/xml")], body.encode())
 
@@ -122,7 +132,7 @@ def _listens(line: str) -> Any:
 
 
 class TestAzure(StoreTests):
-    """Tests of every store."""
+    """Tests of every store, and of what is particular to Azure's."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -131,3 +141,13 @@ class TestAzure(StoreTests):
         with pytest.MonkeyPatch.context() as patch, Azure(azurite) as server:
             patch.setattr(policies_async.ExponentialRetry, "get_backoff_time", lambda self, settings: 0)
             yield server
+
+    def test_write_options_are_sent(self, server: Azure, extract: Extract, monkeypatch: pytest.MonkeyPatch) -> None:
+        extra = {"write_options": {"encryption_scope": "lake"}}
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "wasb", "extra": extra}))
+        with Tenant([*RECORDS, UNKEPT]) as tenant:
+            extract(tenant, max_quarantined=1)
+        writes = [each for each in zip(server.calls, server.headers, strict=True) if server.changes(each[0])]
+        assert len(writes) == 3
+        for call, headers in writes:
+            assert headers.get("x-ms-encryption-scope") == "lake", call

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import gcsfs.retry
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from fsspec import AbstractFileSystem
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
@@ -21,7 +22,16 @@ from google.auth.exceptions import RefreshError
 
 from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
 from airflow_provider_cloudlock.lake.store_errors import explained
-from tests.integration.stores import KEY, RECEIPT_KEY, Answer, StoreBucket, StoreServer, StoreTests
+from tests.integration.stores import (
+    KEY,
+    QUARANTINE_KEY,
+    RECEIPT_KEY,
+    UNKEPT,
+    Answer,
+    StoreBucket,
+    StoreServer,
+    StoreTests,
+)
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, NEXT, as_row
 from tests.support import Tenant, day_of_records
@@ -161,6 +171,33 @@ class TestGcs(StoreTests):
     def test_failed_login_raises_retryable_error(self) -> None:
         with pytest.raises(CloudlockUnavailableError, match="Try again later"), explained("gs://lake/x", "written"):
             raise RefreshError
+
+    def test_write_options_are_sent(
+        self, server: Gcs, extract: Extract, bucket: GcsBucket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options = {"kmsKeyName": "projects/p/locations/l/keyRings/r/cryptoKeys/k", "predefinedAcl": "private"}
+        extra = {"write_options": options | {"userProject": "payer"}}
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
+        with Tenant([*day_of_records(DAY, 24), UNKEPT]) as tenant:
+            extract(tenant, max_quarantined=1)
+            tenant.delete(None)
+            extract(tenant)
+        calls = [(call.split(" ")[0], parse_qs(urlsplit(call).query)) for call in server.calls]
+        assert {tuple(query["userProject"]) for _, query in calls} == {("payer",)}
+        writes = [query for verb, query in calls if verb == "POST"]
+        assert {query["name"][0] for query in writes} == {KEY, RECEIPT_KEY, QUARANTINE_KEY}
+        for query in writes:
+            assert {name: query[name][0] for name in options} == options
+
+    def test_requester_pays_bucket_without_project_is_final(
+        self, server: Gcs, extract: Extract, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "message", "Bucket is a requester pays bucket but no user project provided.")
+        server.refuses = lambda call: 400
+        with Tenant(day_of_records(DAY, 24)) as tenant:
+            with pytest.raises(AirflowFailException, match=r"could not be listed .*write_options"):
+                extract(tenant)
+            assert tenant.seen == []
 
     def test_role_for_objects_alone_suffices(self, server: Gcs, extract: Extract, bucket: GcsBucket) -> None:
         server.refuses = lambda call: 403 if call.split("?")[0] == f"GET /storage/v1/b/{bucket.name}" else None

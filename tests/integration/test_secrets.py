@@ -60,7 +60,7 @@ WORDS = {
     "unreachable": "the connection was refused",
     "garbled": "was answered with status 200, but",
     "proxy_wrong": "the proxy refuses",
-    "proxy_of_environment": "the proxy refuses",
+    "proxy_of_environment": "the proxy cannot be reached",
     "plain": "20 rows, written",
     "uri": "20 rows, written",
     "stored": "20 rows, written",
@@ -71,7 +71,7 @@ WORDS = {
     "untrusted": "certificate is not accepted",
     "in_host": "it holds a user or a password",
     "in_extra": "has the unknown field 'token'",
-    "misplaced": "has no access token",
+    "misplaced": "is not a JSON object",
 }
 SUCCEED = {name for name, words in WORDS.items() if "written" in words}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -88,7 +90,10 @@ def test_refusal_fails_permanently(tenant: Tenant, bucket: Bucket, verb: str, st
     assert_no_secret(failure.value)
 
 
-@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (400, "ExpiredToken"), (403, "ExpiredToken")])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(503, "SlowDown"), (400, "ExpiredToken"), (403, "ExpiredToken"), (400, "IncompleteBody"), (408, "Busy")],
+)
 @pytest.mark.parametrize("verb", ["PUT", "GET", "DELETE"])
 def test_temporary_error_is_retryable(tenant: Tenant, bucket: Bucket, verb: str, status: int, code: str) -> None:
     publish_with_quarantine(tenant, bucket)
@@ -103,7 +108,101 @@ def test_temporary_error_is_retryable(tenant: Tenant, bucket: Bucket, verb: str,
     assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
 
-@pytest.mark.parametrize("part", ["created_date", "_quarantine"])
+REJECTIONS = [
+    (501, "NotImplemented"),
+    (400, "InvalidArgument"),
+    (400, "AuthorizationHeaderMalformed"),
+    (411, "MissingContentLength"),
+    (301, "PermanentRedirect"),
+    (405, "MethodNotAllowed"),
+]
+
+
+@pytest.mark.parametrize("verb", ["LIST", "PUT", "GET", "DELETE"])
+@pytest.mark.parametrize(("status", "code"), REJECTIONS)
+def test_rejection_fails_permanently(tenant: Tenant, bucket: Bucket, verb: str, status: int, code: str) -> None:
+    publish_with_quarantine(tenant, bucket)
+    sent = len(tenant.seen)
+    start = f"GET /{bucket.name}?" if verb == "LIST" else f"{verb} /{bucket.name}/lake"
+    bucket.s3.codes[status] = code
+    bucket.s3.refuses = lambda call: status if call.startswith(start) else None
+    with pytest.raises(AirflowFailException, match=f"{code}|not be {verb.lower()}") as failure:
+        extract(bucket)
+    assert isinstance(failure.value.__cause__, CloudlockConfigError)
+    if code != "MethodNotAllowed":
+        for setting in ("region_name", "endpoint_url", "request_checksum_calculation"):
+            assert setting in str(failure.value)
+    assert_no_secret(failure.value)
+    if verb in ("LIST", "GET"):
+        assert len(tenant.seen) == sent
+
+
+def test_server_without_checksums_needs_config_kwargs(
+    tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(call: str) -> int | None:
+        return 501 if any("CHECKSUM" in name for name in bucket.s3.headers[-1]) else None
+
+    bucket.s3.refuses = refuse
+    with pytest.raises(AirflowFailException, match=r"could not be written .*request_checksum_calculation") as failure:
+        extract(bucket)
+    (hint,) = re.findall(r'{"config_kwargs".*}}', str(failure.value))
+    config = ONCE | json.loads(hint)["config_kwargs"]
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", bucket.s3.connection(config_kwargs=config))
+    assert extract(bucket)["slices"][0]["changed"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"region_name": "moon base"},
+        {"endpoint_url": "ftp://127.0.0.1"},
+        {"endpoint_url": "not a url"},
+        {"config_kwargs": {"nonsense": 1}},
+        {"profile_name": "no-such-profile"},
+        {"service_config": {"s3": {"signer": "unknown"}}},
+    ],
+    ids=str,
+)
+def test_invalid_connection_extra_sends_no_request(
+    tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", bucket.s3.connection(**({"config_kwargs": ONCE} | extra)))
+    with pytest.raises(AirflowFailException, match="Airflow connection"):
+        extract(bucket)
+    assert tenant.seen == []
+
+
+def test_invalid_bucket_name_sends_no_request(tenant: Tenant, bucket: Bucket) -> None:
+    with pytest.raises(AirflowFailException, match=r"could not be listed .*Check the bucket's name"):
+        operator("s3://lake@not_a+bucket/lake").execute({})
+    assert tenant.seen == []
+
+
+def test_unreachable_sts_is_retryable(tenant: Tenant, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as unused:
+        port = unused.getsockname()[1]
+    role = {
+        "role_arn": "arn:aws:iam::123456789012:role/lake",
+        "service_config": {"sts": {"endpoint_url": f"http://127.0.0.1:{port}"}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", bucket.s3.connection(**role))
+    with pytest.raises(CloudlockUnavailableError, match="could not be opened"):
+        extract(bucket)
+    assert tenant.seen == []
+
+
+def test_missing_connection_is_named(tenant: Tenant, bucket: Bucket) -> None:
+    with pytest.raises(
+        AirflowFailException,
+        match=f"no Airflow connection 'lkae', .* s3://lkae@{bucket.name} names.*s3://{bucket.name}",
+    ):
+        operator(f"s3://lkae@{bucket.name}/lake").execute({})
+    assert tenant.seen == []
+
+
+@pytest.mark.parametrize("part", ["created_date", "prefix=lake/_"])
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [(403, AirflowFailException, "may not be listed"), (503, CloudlockUnavailableError, "could not be listed")],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 
 import pytest
 
+from airflow_provider_cloudlock.exceptions import CloudlockUnavailableError
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, FOLDER, OBJECT, QUARANTINE, RECEIPT, Lake, as_row, hour
 from tests.support import Tenant, day_of_records, record
@@ -107,3 +110,32 @@ def test_every_file_and_its_folder_are_synced(extract: Extract, lake: Lake, monk
         extract(tenant, max_quarantined=1)
     for path in (lake.path(OBJECT), lake.path(RECEIPT), lake.path(QUARANTINE)):
         assert {path.stat().st_ino, path.parent.stat().st_ino} <= synced
+
+
+def folders_fail(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Make ``fsync`` of folders fail; no file system that is at hand everywhere does."""
+    fsync = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.ENOTSUP], ids=os.strerror)
+def test_folder_that_cannot_be_synced_is_written(
+    extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folders_fail(monkeypatch, number)
+    with Tenant(TEN) as tenant:
+        assert extract(tenant)["slices"][0]["changed"] is True
+        assert extract(tenant)["slices"][0]["changed"] is False
+    assert lake.files == [RECEIPT, OBJECT]
+
+
+def test_folder_with_io_error_fails(extract: Extract, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders_fail(monkeypatch, errno.EIO)
+    with Tenant(TEN) as tenant, pytest.raises(CloudlockUnavailableError, match="Input/output error"):
+        extract(tenant)

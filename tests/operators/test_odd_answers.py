@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -39,12 +40,16 @@ def test_creation_time_outside_calendar_is_quarantined(extract: Extract, lake: L
     assert value in lake.path(QUARANTINE).read_text()
 
 
-@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"a":' * 400 + "1" + "}" * 400])
+#: Python 3.11 can read 900 levels and not write them; later versions can do both with many more.
+LEVELS = 900 if sys.version_info < (3, 12) else 100_000
+
+
+@pytest.mark.parametrize("deep", ["[" * LEVELS + "]" * LEVELS, '{"a":' * (LEVELS // 2) + "1" + "}" * (LEVELS // 2)])
 def test_deeply_nested_value_raises_response_error(extract: Extract, lake: Lake, deep: str) -> None:
     fault = rewritten(lambda body: body.replace(b'"id":7,', f'"id":7,"x":{deep},'.encode()))
     with (
         Tenant([record(7, hour(3))], faults=fault) as tenant,
-        pytest.raises(CloudlockResponseError, match="nested too deeply to be kept"),
+        pytest.raises(CloudlockResponseError, match=r"nested too deeply to be (kept|read)"),
     ):
         extract(tenant)
     assert lake.files == []

@@ -15,6 +15,7 @@ import pytest
 from airflow.sdk import CronPartitionTimetable, timezone
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
 from tests.operators.conftest import Extract
 from tests.operators.lake import DAY, MICROSECOND, NEXT, OBJECT, Lake, hour, instants, object_of, receipt_of
 from tests.support import Habits, Tenant, day_of_records, ids, record
@@ -191,6 +192,53 @@ def test_partition_is_extracted_to_its_end(
     assert len(lake.objects) == days.days + 1
 
 
+def partition_by_key(expression: str, zone: str, key_format: str, key: str) -> dict[str, Any]:
+    """Return the context of a run of a DAG that is scheduled by partitions, as Airflow 3.2 has it."""
+    timetable = CronPartitionTimetable(expression, timezone=zone, key_format=key_format)
+    return {"dag_run": SimpleNamespace(partition_key=key), "dag": SimpleNamespace(timetable=timetable)}
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "key_format", "key", "start", "end"),
+    [
+        ("0 0 * * *", "UTC", "%Y-%m-%d", DAY, hour(0), hour(24)),
+        ("@daily", "UTC", "%Y-%m-%dT%H:%M:%S", f"{DAY}T00:00:00", hour(0), hour(24)),
+        ("@quarterly", "UTC", "%Y-%m-%d", "2025-07-01", hour(0, "2025-07-01"), hour(0, "2025-10-01")),
+        ("0 0 1 * *", "UTC", "%Y-%m", "2025-02", hour(0, "2025-02-01"), hour(0, "2025-03-01")),
+        ("0 0 * * *", "Asia/Tokyo", "%Y-%m-%d", "2026-01-01", hour(-9), hour(15)),
+        ("0 0 * * *", "America/New_York", "%Y-%m-%dT%H", "2025-11-02T04", hour(4, "2025-11-02"), hour(5, "2025-11-03")),
+        ("0 * * * *", "UTC", "%Y%m%d%H%z", "2026010205+0000", hour(5), hour(6)),
+    ],
+)
+def test_partition_date_is_read_from_its_key(
+    extract: Extract, expression: str, zone: str, key_format: str, key: str, start: datetime, end: datetime
+) -> None:
+    with Tenant() as tenant:
+        result = extract(tenant, None, None, partition_by_key(expression, zone, key_format, key))
+    assert result["window"] == [start.isoformat(), end.isoformat()]
+
+
+@pytest.mark.parametrize(
+    ("expression", "key_format", "key"),
+    [
+        ("0 0 * * *", "%Y-%m-%d", "eu-west"),
+        ("0 0 * * *", "%m-%d", "01-02"),
+        ("0 0 * * *", "%Y-%m-%dT%H", "2026-01-02T05"),
+        ("0 * * * *", "%Y-%m-%d", DAY),
+        ("0 0 * * *", "%Y-%m", "2026-01"),
+        ("0 0 * * *", "%Y-%m-%d", "0001-01-01"),
+        ("0 0 * * *", "%Y-%m-%d", "9999-12-31"),
+    ],
+)
+def test_partition_key_without_one_date_is_refused(
+    extract: Extract, expression: str, key_format: str, key: str
+) -> None:
+    with Tenant() as tenant:
+        with pytest.raises(AirflowFailException, match=f"partition '{key}' .*key_format='{key_format}'"):
+            extract(tenant, None, None, partition_by_key(expression, "UTC", key_format, key))
+        assert tenant.seen == []
+
+
 @pytest.mark.parametrize("context", [INTERVAL, PARTITION], ids=["data interval", "partition"])
 def test_given_window_takes_precedence(extract: Extract, context: dict[str, Any]) -> None:
     with Tenant(THREE_DAYS) as tenant:
@@ -204,6 +252,7 @@ def test_given_window_takes_precedence(extract: Extract, context: dict[str, Any]
         (" 2026-01-02 ", "20260103T000000Z"),
         ("2026-01-02T05:30:00+05:30", "2026-01-02T19:00:00-05:00"),
         (date(2026, 1, 2), datetime(2026, 1, 3)),
+        (20260102, 20260103),
         (timezone.parse(DAY), timezone.parse("2026-01-03T01:00:00+01:00")),
     ],
 )
@@ -233,19 +282,22 @@ SAME = {"data_interval_start": timezone.parse(DAY), "data_interval_end": timezon
     [
         (None, None, {}, "no data interval and no partition.*Give created_after and created_before"),
         (None, None, SAME, "is empty.*CronDataIntervalTimetable"),
-        (DAY, DAY, {}, "is empty"),
-        (DAY, DAY, INTERVAL, "is empty"),
-        (NEXT, DAY, {}, "ends before it starts"),
+        (DAY, DAY, {}, "is empty. Give an end that is later than the start.$"),
+        (DAY, DAY, INTERVAL, "is empty. Give an end that is later than the start.$"),
+        (NEXT, DAY, {}, "ends before it starts. Give an end that is later than the start.$"),
         (DAY, SOON, {}, "still to come"),
         (DAY, "2999-01-01", {}, "still to come"),
         ("yesterday", NEXT, {}, "created_after='yesterday' is not a point in time"),
         (DAY, "2026-02-30", {}, "created_before='2026-02-30' is not a point in time"),
-        (DAY, "", {}, "created_before='' is not a point in time"),
+        (DAY, "", {}, "both created_after and created_before"),
+        ("None", NEXT, INTERVAL, "both created_after and created_before"),
         (1767312000, NEXT, {}, "created_after=1767312000 is not a point in time"),
         ("0001-01-01T00:00:00+05:00", NEXT, {}, "outside the years"),
         (DAY, None, {}, "both created_after and created_before"),
         (None, NEXT, INTERVAL, "both created_after and created_before"),
-        (None, None, {"data_interval_start": timezone.parse(DAY)}, "both created_after and created_before"),
+        (20260230, NEXT, {}, "created_after=20260230 is not a point in time"),
+        (20260102.0, NEXT, {}, "created_after=20260102.0 is not a point in time"),
+        (True, NEXT, {}, "created_after=True is not a point in time"),
         (None, None, {"partition_date": timezone.parse(DAY), "partition_key": DAY}, "how long its period is"),
     ],
 )
@@ -259,10 +311,11 @@ def test_invalid_window_is_refused_before_first_request(
     assert lake.files == []
 
 
-@pytest.mark.parametrize("days", [-1, "-1", "x", "", "1.5", 1.5, None, True, "٣", "²", 10_000, "7 ", [7]])
+@pytest.mark.parametrize("days", [-1, "-1", "x", "1.5", 1.5, True, "٣", "²", 10_000, "7 ", [7]])
 def test_invalid_refresh_days_are_refused_before_request(extract: Extract, lake: Lake, days: Any) -> None:
     with Tenant(THREE_DAYS) as tenant:
-        with pytest.raises(AirflowFailException, match=r"refresh_days=.* is not a whole number from 0 to 9999"):
+        refused = pytest.raises((CloudlockConfigError, AirflowFailException), match=r"refresh_days=.* from 0 to 9999")
+        with refused:
             extract(tenant, refresh_days=days)
         assert tenant.seen == []
 

@@ -65,6 +65,9 @@ def test_serve_greets_answers_and_stops(signum: signal.Signals) -> None:
         assert total(lines[-1], "limit=5") == 6
         curl = shlex.split(next(line for line in lines if line.startswith("curl ")))
         assert curl[1:3] == ["-H", "Authorization: Bearer it's-mine"]
+        add = shlex.split(next(line for line in lines if line.startswith("curl ") and line.endswith("/sandbox/add'")))
+        assert add[1:5] == ["-X", "POST", "-H", "Authorization: Bearer it's-mine"]
+        assert add[5].startswith(lines[1].split()[1])
         process.send_signal(signum)
         _, log = process.communicate(timeout=5)
         assert process.returncode == 0

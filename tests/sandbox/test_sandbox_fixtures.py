@@ -15,7 +15,7 @@ pytest_plugins = ["airflow_provider_cloudlock.sandbox.fixtures"]
 
 def test_the_connection_leads_to_the_sandbox(cloudlock_sandbox: Sandbox) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_CLOUDLOCK_DEFAULT"])
-    assert connection["conn_type"] == "cloudlock"
+    assert (connection["conn_type"], connection["extra"]) == ("cloudlock", {"tenant": "sandbox"})
     request = urllib.request.Request(
         f"{connection['host']}/api/v2/threats?created_after=2026-01-31&limit=100",
         headers={"Authorization": f"Bearer {connection['password']}"},

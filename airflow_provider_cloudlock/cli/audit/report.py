@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -167,7 +168,7 @@ def audit(
     first, last = _range(start, end, now.date())
     inventory = Inventory(destination, resource)
     days: Iterable[Day] = _days_of(inventory, first, last, verify)
-    days = _one_filter(list(days))
+    days = _one_tenant(_one_filter(list(days)))
     if cloudlock_conn_id is not None:
         from airflow_provider_cloudlock.cli.audit.totals import against_api
 
@@ -217,6 +218,26 @@ def _one_filter(days: list[Day]) -> list[Day]:
         replace(day, findings=(*day.findings, Finding("filter", text.format(day.status)))) if day.status else day
         for day in days
     ]
+
+
+def _one_tenant(days: list[Day]) -> list[Day]:
+    """Add a finding to the days of another tenant than most days have: a destination belongs to one tenant."""
+    tenants = Counter(day.tenant for day in days if day.tenant is not None).most_common()
+    if len(tenants) < 2:
+        return days
+    most = tenants[0][0]
+    return [
+        day if day.tenant in (None, most) else replace(day, findings=(*day.findings, _other_tenant(day.tenant, most)))
+        for day in days
+    ]
+
+
+def _other_tenant(tenant: str | None, most: str | None) -> Finding:
+    return Finding(
+        "tenant",
+        f"Extracted from the tenant {tenant!r}, most days from {most!r}. Move its object and its receipt away, and "
+        "extract each tenant into a destination of its own.",
+    )
 
 
 def _days(number: int) -> str:

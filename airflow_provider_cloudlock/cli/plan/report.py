@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -12,9 +13,12 @@ from statistics import median
 from typing import Any
 
 from airflow_provider_cloudlock.api.query import RANGE_DAYS, Query
+from airflow_provider_cloudlock.exceptions import CloudlockConfigError
 from airflow_provider_cloudlock.hooks.cloudlock import CloudlockHook
-from airflow_provider_cloudlock.instants import check_window, dates_of, midnight, parse_bound
+from airflow_provider_cloudlock.instants import dates_of, midnight, parse_bound
 from airflow_provider_cloudlock.resources import resource_named
+
+log = logging.getLogger(__name__)
 
 #: Longest window that is counted by day. A longer one is counted by month: a year takes 12 or 13 requests.
 _DAYS = 14
@@ -138,7 +142,7 @@ def plan(
     from airflow_provider_cloudlock.api.records import RecordFormat
 
     first, last = parse_bound("from", start), parse_bound("to", end)
-    check_window(first, last)
+    _check(first, last)
     found = resource_named(resource)
     hook = CloudlockHook(cloudlock_conn_id)
     periods, seconds = [], []
@@ -149,12 +153,33 @@ def plan(
             records = hook.count(resource, created_after=after, created_before=before)
             seconds.append(time.monotonic() - began)
             periods.append(Period(after, before, records))
+            shown = "an unknown number of" if records is None else f"{records:,}"
+            log.info("From %s to %s: %s records", _written(after), _written(before), shown)
     size = endpoint.page_size
     # The reader makes the last page up to half as large again if that saves a request.
     last_page = size if endpoint.is_page_size_fixed else min(size * 3 // 2 - 1, found.page_cap)
     requests = _requests(Query(first, last), periods, size, last_page)
     now = datetime.now(UTC)
     return Plan(resource, cloudlock_conn_id, tuple(periods), size, requests, client.interval, median(seconds), now)
+
+
+def _check(start: datetime, end: datetime) -> None:
+    """Raise if a window is empty, inverted or not over yet."""
+    if start >= end:
+        raise CloudlockConfigError(
+            f"from={_written(start)} is not before to={_written(end)}, and to is exclusive. For one day, give the day "
+            "after it as to."
+        )
+    now = datetime.now(UTC)
+    if end > now:
+        raise CloudlockConfigError(
+            f"to={_written(end)} is in the future, and records may yet be added before it. Give to={now.date()} (UTC) "
+            "or earlier; to is exclusive."
+        )
+
+
+def _written(instant: datetime) -> str:
+    return str(instant.date()) if instant == midnight(instant) else instant.isoformat()
 
 
 def _periods(start: datetime, end: datetime) -> Iterable[tuple[datetime, datetime]]:

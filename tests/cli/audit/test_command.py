@@ -202,7 +202,7 @@ print(*sorted(set(sys.modules) - before))
 """
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].split() == ["airflow_provider_cloudlock.cli"]
+    assert done.stdout.splitlines()[-1].split() == []
 
 
 @pytest.mark.parametrize("name", ["audit", "plan"])

@@ -98,9 +98,9 @@ def test_plan_without_count_exits_0(connect: Any, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (window(DAY, DAY), "is empty"),
-        (window(NEXT, DAY), "ends before it starts"),
-        (window(DAY, "2999-01-01"), "still to come"),
+        (window(DAY, DAY), f"from={DAY} is not before to={DAY}, and to is exclusive. For one day, give the day after"),
+        (window(NEXT, DAY), f"from={NEXT} is not before to={DAY}"),
+        (window(DAY, "2999-01-01"), "to=2999-01-01 is in the future"),
         (window("soon"), "from='soon'"),
         ((*window(), "--resource", "threat"), "Known resources: threats"),
         ((*window(), "--conn-id", "nowhere"), "nowhere"),
@@ -132,6 +132,28 @@ def test_plan_refused_token_exits_2_without_token(connect: Any, capsys: pytest.C
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", ["audit file:///lake", f"plan --from {DAY} --to {NEXT}"])
+def test_airflow_command_in_task_exits_2_with_advice(tmp_path: Path, command: str) -> None:
+    script = (
+        "import subprocess, sys; from airflow.sdk.execution_time.supervisor import block_orm_access; "
+        "block_orm_access(); sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+    )
+    airflow = str(Path(sys.executable).with_name("airflow"))
+    done = subprocess.run(
+        [sys.executable, "-c", script, airflow, "cloudlock", *command.split()],
+        env={name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+        | {"AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "airflow cloudlock does not run inside a task" in done.stderr
+    assert "airflow_provider_cloudlock.cli.audit" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 def test_airflow_command_plan_in_shell(tmp_path: Path) -> None:
     settings = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
 
@@ -147,6 +169,9 @@ def test_airflow_command_plan_in_shell(tmp_path: Path) -> None:
     with Tenant(TWO_DAYS, Habits(refuses=["order"])) as tenant:
         conn = connection(tenant)
         done = shell(conn, "--json")  # a simpler form of the request is logged
+        assert [f"From {DAY} to {NEXT}: 12 records" in done.stderr, f"to {THIRD}: 9 records" in done.stderr] == [
+            True
+        ] * 2
         assert json.loads(done.stdout)["records"] == 21
         assert (done.returncode, "Retrying with a simpler form of the request." in done.stderr) == (0, True)
         tenant.token = "another"

@@ -71,7 +71,8 @@ def test_plan_default_page_size_stretches_last_page(
 
 
 def test_plan_requests_equal_those_of_the_operator(planned: Planned, extract: Extract) -> None:
-    records = [record(n, hour(n / 2 + 1, day)) for day, count in ((DAY, 7), (NEXT, 25)) for n in range(count)]
+    times = [hour(n / 2 + 1, day) for day, count in ((DAY, 7), (NEXT, 25)) for n in range(count)]
+    records = [record(n, time) for n, time in enumerate(times)]
     with Tenant(records) as tenant:
         found = planned(tenant, DAY, "2026-01-05", page_size=10)
         before = len(tenant.seen)
