@@ -26,7 +26,7 @@ from tests.operators.lake import connection, object_of, operator
 from tests.support import Tenant, day_of_records
 from tests.support.postgres import postgres
 
-pytest.importorskip("airflow.providers.celery", reason="the Celery provider is not installed")
+pytest.importorskip("airflow.providers.celery", reason="apache-airflow-providers-celery is not installed")
 if not shutil.which("redis-server"):
     pytest.skip("redis-server is not installed (Debian package redis-server)", allow_module_level=True)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
