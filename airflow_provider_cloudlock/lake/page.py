@@ -76,9 +76,11 @@ class ArrowPage:
     def reconcile(self, earlier: ArrowPage) -> tuple[ArrowPage, ArrowPage]:
         """Return an earlier page and this one, with only the newest version of each record that both hold."""
         key, version = self.layout.key, self.layout.resource.version
-        places = pc.index_in(self.table[key], value_set=earlier.table[key].combine_chunks())
+        # Combined, as indices_nonzero of pyarrow 23 never returns for an array without chunks.
+        keys, others = (table[key].combine_chunks() for table in (self.table, earlier.table))
+        places = pc.index_in(keys, value_set=others)
         here = pc.indices_nonzero(pc.is_valid(places))
-        there = pc.drop_null(places).combine_chunks()
+        there = pc.drop_null(places)
         mine, theirs = (
             pc.fill_null(table[version].take(rows), NEVER_UPDATED)
             for table, rows in ((self.table, here), (earlier.table, there))

@@ -57,6 +57,11 @@ class Store:
         self._local = isinstance(fs, LocalFileSystem)
         self._conditional = conditional_put(fs)
 
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The filesystem, with credentials."""
+        return self._fs
+
     def path(self, relative: str) -> str:
         """Return a file as the user spells it."""
         return f"{self._spelled}/{relative}"

@@ -27,6 +27,7 @@ from airflow.sdk.io import attach, store
 from fsspec import AbstractFileSystem
 
 from airflow_provider_cloudlock.api import client
+from airflow_provider_cloudlock.cli.audit import audit
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError, CloudlockUnavailableError
 from airflow_provider_cloudlock.lake.conditional_put import PreconditionFailedError
 from airflow_provider_cloudlock.operators.destination import store_at
@@ -354,6 +355,7 @@ class StoreTests:
             tenant.delete(None)
             assert extract(tenant)["slices"][0]["changed"] is True
             assert extract(tenant)["slices"][0]["changed"] is False
+        assert audit(f"{server.scheme}://lake@{bucket.name}/lake", DAY, NEXT).is_whole
         assert bucket.keys == sorted([KEY, RECEIPT_KEY])
 
     def test_refused_removal_fails_permanently(

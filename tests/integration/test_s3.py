@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.io import store
 
 from airflow_provider_cloudlock.api import client
+from airflow_provider_cloudlock.cli.audit import audit
 from airflow_provider_cloudlock.exceptions import CloudlockConfigError, CloudlockDriftError, CloudlockUnavailableError
 from tests.integration.bucket import S3, Bucket
 from tests.operators.conftest import Extract
@@ -291,6 +292,7 @@ def test_rights_below_folder_suffice(extract: Extract, bucket: Bucket, published
             extract(tenant)
         tenant.delete(None)
         extract(tenant)
+        assert audit(f"s3://lake@{bucket.name}/lake", DAY, NEXT).is_whole
         bucket.s3.refuses = lambda call: None
     assert QUARANTINE_KEY not in bucket.keys
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ class Inventory:
         self.uri = self.store.path(resource)
         self._resource = resource
         path = ObjectStoragePath(destination.rstrip("/"))
-        self._fs = path.fs
+        self._fs = self.store.fs
         self._root = path.path.rstrip("/")
         self._fs.invalidate_cache()  # fsspec caches listings within a process
         self._objects = self._list(resource)
@@ -170,22 +170,20 @@ class Inventory:
 
     def _content(self, relative: str) -> bytes | None:
         """Return the content of a file, None if it was removed since it was listed."""
-        with explained(self.store.path(relative), "read"):
-            try:
-                content: bytes = self._fs.cat_file(f"{self._root}/{relative}")
-            except FileNotFoundError:
-                return None
-        return content
+        found = self.store.read(relative)
+        return found[0] if found else None
 
     def _list(self, folder: str) -> dict[str, int]:
         """Return the sizes of all files below a folder by their relative paths; nothing if it does not exist."""
         root = f"{self._root}/{folder}"
         with explained(self.store.path(folder), "listed"):
-            if conditional_put(self._fs) is None:
-                found = self._walk(root)
+            kind = conditional_put(self._fs)
+            if kind is None:
+                found: Mapping[str, Any] = self._walk(root)
             else:  # an object store lists all files below a prefix in one call per 1,000 or 5,000
+                parent, _, name = root.rpartition("/")
                 try:
-                    found = self._fs.find(root, detail=True)
+                    found = kind.find(self._fs, parent, f"{name}/")
                 except FileNotFoundError:
                     return {}
         below = {path.removeprefix(f"{root}/"): info for path, info in found.items() if path != root}
@@ -194,7 +192,7 @@ class Inventory:
         return {
             path: int(info["size"] or 0)
             for path, info in below.items()
-            if info["type"] == "file" and path.rstrip("/") not in folders and not path.endswith("/")
+            if info.get("type", "file") == "file" and path.rstrip("/") not in folders and not path.endswith("/")
         }
 
     def _walk(self, folder: str) -> dict[str, Any]:
