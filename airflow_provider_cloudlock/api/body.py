@@ -26,7 +26,7 @@ _NO_ENCODINGS = ("", "identity", "none", "utf-8", "utf8")
 def read_body(response: requests.Response, where: str, abandoned: threading.Event, at_most: int | None = None) -> bytes:
     """Read a body to its end, unpacked; or, with ``at_most``, no more than its beginning.
 
-    :param abandoned: set when nobody waits for the body any more.
+    :param abandoned: set when the body is no longer waited for.
     :raises CloudlockResponseError: when it is packed in an unknown way, or unreasonably large.
     """
     raw = response.raw

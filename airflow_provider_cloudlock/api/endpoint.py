@@ -76,7 +76,7 @@ class Endpoint(Generic[P]):
     ) -> P:
         """Return one page.
 
-        :param dropped: set when nobody needs the page any more.
+        :param dropped: set when the page is no longer needed.
         :param widen: False to bound exactly the query's window.
         :param tries: how often to try, 0 for the client's number.
         :raises CloudlockError: if the API fails or refuses, or the budget is exhausted.

@@ -14,7 +14,7 @@ from airflow_provider_cloudlock.api.result_set import Proof
 from airflow_provider_cloudlock.pages import Collector, P, Page, Selection
 
 #: Requests in a row that may show neither a new record nor the end. One is explained by a change at the end of the set
-#: between two requests; so many in a row are not.
+#: between two requests; more in a row are not.
 _STALLS = 3
 #: Short pages in a row that may bring a few records each, as when records are being appended. At ten records a second
 #: and a quarter of a second per request, one request in twelve (e^-2.5) meets no new record; that a hundred in a row

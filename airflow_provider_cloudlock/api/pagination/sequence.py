@@ -11,7 +11,7 @@ import hashlib
 from airflow_provider_cloudlock.api.pagination.passes import MovedError, Pass
 from airflow_provider_cloudlock.pages import P
 
-#: From so many records on, a ``total`` that follows their number is not a coincidence.
+#: With this many records or more, a ``total`` that equals their number is not a coincidence.
 _MANY = 8
 
 
